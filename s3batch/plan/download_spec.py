@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _OF_UPLOADS = frozenset(
     {
         "redirects", "publish_last", "strip_prefix", "object_manifest", "allow_file_source", "newest_wins", "backup",
-        "files_from", "files_from0",
         *(name for name, row in TABLE.items() if row.topic in {Topic.ATTRIBUTES, Topic.CLOUDFRONT}),
     } - {"preserve", "checksum", "encryption", "kms_key_id"}
 )  # fmt: skip

@@ -19,6 +19,7 @@ from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
     from s3batch.journal import Journal
+    from s3batch.plan.download_spec import DownloadSpec
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
     from s3batch.settings.table import Settings
@@ -63,7 +64,9 @@ def _refuse_other_settings(settings: Settings, name: str) -> None:
         raise settings.bad("source", f"give a directory: the paths of {name} are relative to it")
 
 
-def contact_without_listing(wanted: SyncSpec, paths: PathList | None, journal: Journal, bucket: Bucket) -> None:
+def contact_without_listing(
+    wanted: SyncSpec | DownloadSpec, paths: PathList | None, journal: Journal, bucket: Bucket
+) -> None:
     """Put the list into the journal, and check the sign-in with its first key.
 
     Raises JobFailedError if a resumed job has lost its list.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from s3batch.journal import Facts
     from s3batch.model import KnownObject, ListedObject
+    from s3batch.plan.listed_keys import ListedKeys
     from s3batch.plan.planner import Add, Expect
     from s3batch.s3.listing import ListingPage
 
@@ -59,6 +60,8 @@ class TransferPlanner(Planner):
     """Lists the source."""
     streams: bool = field(default=False, kw_only=True)
     """True if the store cannot copy from the source: it is another one."""
+    named: ListedKeys | None = field(default=None, kw_only=True)
+    """The objects of a list, which ``pages`` are made of."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list the target, list the source and decide, a batch at each step."""
@@ -76,9 +79,10 @@ class TransferPlanner(Planner):
         self.walked = WholeListing()
         add(self._redirects())
         unmatched.see([each.key for each in self.wanted.redirects], only="acl")
-        self.left_empty = hidden and not found
-        if lost := LEFT_EMPTY if self.left_empty else unmatched.warning() if found else "":
-            self.journal.jobs.warn(lost)
+        self.left_empty = hidden and not found if self.named is None else self.named.is_empty
+        lost = LEFT_EMPTY if hidden and not found else unmatched.warning() if found else ""
+        for warning in (*(self.named.warnings() if self.named is not None else ()), *filter(None, [lost])):
+            self.journal.jobs.warn(warning)
 
     def _within_limits(self, entries: list[ListedEntry]) -> list[ListedEntry]:
         """Return the objects within the limits of size and age; what they hide is left alone in the target too."""

@@ -85,7 +85,7 @@ class Settings:
         Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
     files_from: str = define_setting(
-        "", "File with the paths of the only files to upload, one a line, relative to the source; - is stdin.",
+        "", "File with the paths of the only files or keys to sync, one a line, relative to the source; - is stdin.",
         Topic.WHAT, frozenset({"sync", "verify"}),
     )  # fmt: skip
     files_from0: str = define_setting(

@@ -62,5 +62,10 @@ class ListedWalk(Walk):
         """Yield those of a walk, and a sentence about paths that filters hide."""
         yield from super().warnings()
         if self.left_out.count:
-            paths = "path that files_from names is" if self.left_out.count == 1 else "paths that files_from names are"
-            yield f"{self.left_out.count:,} {paths} hidden by filters: {self.left_out}"
+            yield format_left_out(self.left_out)
+
+
+def format_left_out(left_out: CountedPaths) -> str:
+    """Return the warning about paths that a list names and the filters hide."""
+    paths = "path that files_from names is" if left_out.count == 1 else "paths that files_from names are"
+    return f"{left_out.count:,} {paths} hidden by filters: {left_out}"

@@ -28,7 +28,8 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import job
 
         return job.run_sync(settings, output)
-    _refuse_lists(settings)
+    if direction is Direction.STREAM:
+        _refuse_lists(settings)
     if direction is Direction.DOWNLOAD:
         from s3batch.commands.sync import download
 
@@ -50,7 +51,6 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands import verify
 
         return verify.run_verify(settings, output)
-    _refuse_lists(settings)
     if direction is Direction.DOWNLOAD:
         from s3batch.commands.sync import download_verify
 
@@ -63,7 +63,7 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
 
 
 def _refuse_lists(settings: Settings) -> None:
-    """Raise SettingsError for settings that an upload alone has."""
+    """Raise SettingsError for a list: a stream has one object."""
     for name in ("files_from", "files_from0"):
         if getattr(settings, name):
-            raise settings.bad(name, "leave it out: it names files of a local source")
+            raise settings.bad(name, "leave it out: a stream has no files to choose from")

@@ -27,7 +27,7 @@ from s3batch.errors import DeclinedError, EndpointError, JobFailedError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import TEMPORARY, TargetTree
-from s3batch.model import JobState, Operation, Stage
+from s3batch.model import JobState, Kind, Operation, Stage
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.plan import deletes, quirk_memory
@@ -35,7 +35,9 @@ from s3batch.plan.download_planner import DownloadPlanner, ObjectReplanner
 from s3batch.plan.download_row_check import DownloadRowCheck
 from s3batch.plan.download_spec import DownloadSpec
 from s3batch.plan.empty_source import LEFT_EMPTY
+from s3batch.plan.file_list import contact_without_listing, open_file_list
 from s3batch.plan.key_names import FoldedNames
+from s3batch.plan.listed_keys import ListedKeys
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
 from s3batch.s3 import permissions
 from s3batch.s3.faults import RequestError
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
 
 NAMED = 20
 """Objects that the warning about unproved content names."""
@@ -62,6 +65,7 @@ NAMED = 20
 
 def run_download(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` from S3 to a directory, or resume one; return the exit code."""
+    settings, paths = open_file_list(settings)
     wanted = DownloadSpec.from_settings(settings)
     with (
         history.open_history(settings, wanted.root) as (journal, lock),
@@ -78,7 +82,7 @@ def run_download(settings: Settings, output: Output) -> int:
         reach_failpoint("begun")
         for warning in history.format_overlap_warnings(lock):
             journal.jobs.warn(warning)
-        job = DownloadJob(wanted, runner)
+        job = DownloadJob(wanted, runner, paths)
         try:
             return runner.run(job)
         except DeclinedError as error:
@@ -93,6 +97,10 @@ class DownloadJob(DirectionJob):
     """One run of a download, from listing to report."""
 
     wanted: DownloadSpec
+    paths: PathList | None = None
+    """The list of files that was read; a resumed job finds it in the journal."""
+    _named: ListedKeys | None = None
+    """The objects of that list, in the place of a listing."""
 
     @property
     def bucket(self) -> Bucket:
@@ -111,9 +119,7 @@ class DownloadJob(DirectionJob):
         self.journal.check_rows(DownloadRowCheck(self.wanted).admit, lambda _: True)
         tree = TargetTree(self.wanted.root)
         try:
-            pages = self._pages()
-            first = next(pages, None)  # checks the sign-in, before there is a worker
-            self._refuse_one_object(first)
+            pages = self._contact()  # checks the sign-in, before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
             folded = self._prepare_target(tree)
@@ -122,11 +128,26 @@ class DownloadJob(DirectionJob):
                 uploads=MultipartUploads(self.journal, self.settings.part_size, _no_upload, _no_upload),
                 replan=ObjectReplanner(self.bucket).replan, changes=self.settings.retries,
             ) as coordinator:  # fmt: skip
-                self._run_stages(coordinator, chain([first] if first else [], pages), tree, folded)
+                self._run_stages(coordinator, pages, tree, folded)
         finally:
             tree.close()
             if self._bucket is not None:
                 self.runner.close_bucket(self._bucket)
+
+    def _contact(self) -> Iterable[ListingPage]:
+        """Return the pages of the listing, after the first request for them; a list needs none."""
+        wanted, digest = self.wanted, self.settings.list_digest
+        if not digest:
+            pages = self._pages()
+            first = next(pages, None)
+            self._refuse_one_object(first)
+            return chain([first] if first else [], pages)
+        contact_without_listing(wanted, self.paths, self.journal, self.bucket)
+        self._named = ListedKeys(
+            self.journal, self.totals, self.output.events, self.bucket, digest, wanted.prefix, Kind.DOWNLOAD,
+            key=wanted.key, leaves_out=wanted.leaves_out,
+        )  # fmt: skip
+        return self._named.pages()
 
     def _refuse_one_object(self, first: ListingPage | None) -> None:
         """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be fetched."""
@@ -171,8 +192,11 @@ class DownloadJob(DirectionJob):
             steps = self._ask_first(planner, coordinator, pages)
         coordinator.run(Stage.MAIN, steps)
         self.left_empty = planner.hidden > 0 and not self.journal.jobs.current.files
-        if self.left_empty:
-            self.journal.jobs.warn(LEFT_EMPTY)
+        warnings = [LEFT_EMPTY] if self.left_empty else []
+        if self._named is not None:
+            self.left_empty, warnings = self._named.is_empty, list(self._named.warnings())
+        for warning in warnings:
+            self.journal.jobs.warn(warning)
         self._warn_of_unproved()
         if not self._has_failed() or self.is_thorough:
             self._delete_orphans(coordinator, tree, folded)
@@ -217,6 +241,8 @@ class DownloadJob(DirectionJob):
         doubts = [doubt.key for doubt in self.journal.doubts.list_all()]
         self.journal.doubts.mark_checked(doubts)  # no request of a dead run can change a local file
         self.journal.doubts.mark_aborted(doubts)
+        if self.settings.list_digest and not self._has_failed():
+            self.journal.file_lists.forget(self.settings.list_digest)
 
     def _warn_of_unproved(self) -> None:
         count = self.journal.outcomes.count_proofs().get(ContentProof.SIZE, 0)

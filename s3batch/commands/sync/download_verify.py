@@ -17,6 +17,7 @@ from s3batch.coordinator.signals import watch_for_stop
 from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.plan.download_spec import DownloadSpec
+from s3batch.plan.file_list import open_file_list
 from s3batch.reporting.json_stream import Spool
 from s3batch.settings.direction import settings_of_source
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def run_download_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
+    settings, paths = open_file_list(settings)
     wanted = DownloadSpec.from_settings(make_verify_settings(settings))
     with (
         private.make_scratch_directory() as folder,
@@ -36,7 +38,7 @@ def run_download_verify(settings: Settings, output: Output) -> int:
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url)
-        return runner.run(DownloadVerifyJob(wanted, runner))
+        return runner.run(DownloadVerifyJob(wanted, runner, paths))
 
 
 @dataclass

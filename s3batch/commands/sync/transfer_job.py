@@ -10,19 +10,33 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.model import Kind, Operation, Reason, Result, SourceObject, is_same_file, is_streamed, stamp_of_object
+from s3batch.model import (
+    Kind,
+    ListedObject,
+    Operation,
+    Reason,
+    Result,
+    SourceObject,
+    is_same_file,
+    is_streamed,
+    stamp_of_object,
+)
 from s3batch.objects.fetched_proof import ContentProof
+from s3batch.objects.own_keys import is_own_key
 from s3batch.plan import quirk_memory
+from s3batch.plan.file_list import open_file_list
+from s3batch.plan.listed_keys import ListedKeys, look_up_by_head
 from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.s3 import permissions, requests
 from s3batch.s3.endpoint import is_one_store
-from s3batch.s3.faults import fault_of
+from s3batch.s3.faults import Fault, fault_of
 from s3batch.s3.responses import etag_of, seconds_of
 from s3batch.settings.direction import settings_of_source
 from s3batch.worker.context import SourceBucket
@@ -45,7 +59,8 @@ if TYPE_CHECKING:
 
 def run_transfer(settings: Settings, output: Output) -> int:
     """Run a sync from bucket to bucket, or resume one if ``settings.job`` is set; return the exit code."""
-    return begin_job(TransferSpec.from_settings(settings), output, TransferJob)
+    settings, paths = open_file_list(settings)
+    return begin_job(TransferSpec.from_settings(settings), output, partial(TransferJob, paths=paths))
 
 
 @dataclass
@@ -56,6 +71,8 @@ class TransferJob(SyncJob):
     _source: Bucket | None = None
     _has_learned: bool = False
     """True if what this run has written is among the facts."""
+    _named: ListedKeys | None = None
+    """The objects of a list, in the place of the source's listing."""
 
     @property
     def source(self) -> Bucket:
@@ -73,8 +90,9 @@ class TransferJob(SyncJob):
 
     def check_source(self) -> None:
         """Raise the error of a source that cannot be listed, before anything is planned."""
-        with _name_missing_permission():
-            self.source.require_listing(self.wanted.place.prefix)
+        if not self.settings.list_digest:
+            with _name_missing_permission():
+                self.source.require_listing(self.wanted.place.prefix)
 
     def close_buckets(self) -> None:
         """Close the buckets that were contacted."""
@@ -90,9 +108,18 @@ class TransferJob(SyncJob):
 
     def make_planner(self) -> Planner:
         """Return the plan of the objects."""
+        if self.settings.list_digest:
+            self._named = self._make_named()
         return TransferPlanner(
             self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), pages=self._list_source,
-            streams=self.streams, events=self.output.events,
+            streams=self.streams, events=self.output.events, named=self._named,
+        )  # fmt: skip
+
+    def _make_named(self) -> ListedKeys:
+        wanted = self.wanted
+        return ListedKeys(
+            self.journal, self.totals, self.output.events, self.source, self.settings.list_digest, wanted.place.prefix,
+            Kind.TRANSFER, key=wanted.key, leaves_out=lambda path: is_own_key(path) or not wanted.selection.wants(path),
         )  # fmt: skip
 
     def may_compare_in_bulk(self) -> bool:
@@ -100,8 +127,23 @@ class TransferJob(SyncJob):
         return False
 
     def _list_source(self) -> Iterator[ListingPage]:
+        if self._named is not None:
+            for page in self._named.pages():
+                self._record_targets(page)
+                yield page
+            return
         with _name_missing_permission():
             yield from self.source.list_objects(self.wanted.place.prefix)
+
+    def _record_targets(self, page: ListingPage) -> None:
+        """Record the objects that are under the keys of a page, in the place of the target's listing."""
+        start = len(self.wanted.place.prefix)
+        keys = [self.wanted.key(each.key[start:]) for each in page.objects]
+        found = look_up_by_head(self.bucket, keys)
+        for key, each in zip(keys, found, strict=True):
+            if isinstance(each, Fault):
+                raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint="the job needs s3:GetObject")
+        self.journal.objects.record_listing([each for each in found if isinstance(each, ListedObject)])
 
     def make_replan(self) -> Replan:
         """Return the function that plans an operation again whose object has changed."""

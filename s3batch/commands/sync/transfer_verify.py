@@ -18,6 +18,7 @@ from s3batch.coordinator.signals import watch_for_stop
 from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import Stage
+from s3batch.plan.file_list import open_file_list
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.reporting.json_stream import Spool
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 def run_transfer_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
+    settings, paths = open_file_list(settings)
     wanted = TransferSpec.from_settings(make_verify_settings(settings))
     with (
         private.make_scratch_directory() as folder,
@@ -39,7 +41,7 @@ def run_transfer_verify(settings: Settings, output: Output) -> int:
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.source.root, history.format_target_place(wanted.target))
-        return runner.run(TransferVerifyJob(wanted, runner))
+        return runner.run(TransferVerifyJob(wanted, runner, paths=paths))
 
 
 @dataclass
