@@ -1,17 +1,19 @@
 """The work of scripts/demo: kill a sync half-way, resume it, and let nobody but the bytes say that it worked.
 
 Between s3batch and the server stands a recorder that counts requests; that is how the demo knows
-when half is done, and how it can say how little was sent twice.
+when half is done, and how it can say how little was sent twice. The report of the job stays where the demo names it.
 """
 
+import os
 import shutil
 import signal
 import sys
 import sysconfig
 import tempfile
 import time
+import webbrowser
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from tests.rig import buckets, program, servers
 from tests.rig.proxy import FaultProxy
 
 BUCKET, PREFIX = "demo", "library"
+LIBRARY = Path(sysconfig.get_path("stdlib"))
+REPORT = program.ROOT / "demo-report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +46,24 @@ class Stage:
         return Counter(request.key for request in puts if request.status in (0, 200))
 
 
-def main() -> int:
+def main(source: Path = LIBRARY, report: Path = REPORT) -> int:
+    """Play the demo with a copy of ``source``; return 0 if every byte is there."""
     with ExitStack() as stack:
-        stage = set_up(stack)
+        stage = set_up(stack, source)
         killed_half_way(stage)
         s3batch(stage, "jobs", "list", "--journal", stage.journal)
         say("Finish it. Only what is missing travels.")
-        done = s3batch(stage, "resume", "--journal", stage.journal)
+        done = s3batch(stage, "resume", "--journal", stage.journal, "--report", report)
         say("Ask s3batch whether the bucket holds what the directory holds.")
         verified = s3batch(stage, "verify", stage.tree, stage.target)
         s3batch(stage, "jobs", "list", "--journal", stage.journal)
         same = same_bytes(stage)
+    show_report(report)
     return 0 if (done, verified, same) == (0, 0, True) else 1
 
 
-def set_up(stack: ExitStack) -> Stage:
-    """Make a server, a bucket, and a tree worth sending: the standard library of this Python."""
+def set_up(stack: ExitStack, source: Path) -> Stage:
+    """Make a server, a bucket, and a tree worth sending."""
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3batch-demo-")))
     say("Start an S3 server on this machine (ministack), and a recorder before it.")
     server = stack.enter_context(servers.running("ministack", directory / "server"))
@@ -68,7 +74,7 @@ def set_up(stack: ExitStack) -> Stage:
     ignored = shutil.ignore_patterns(
         "site-packages", "dist-packages", "__pycache__", "config-*", "test", "tests", "idlelib", "lib2to3"
     )  # the whole story takes less than a minute, on a busy machine too
-    tree = Path(shutil.copytree(sysconfig.get_path("stdlib"), directory / "library", ignore=ignored))
+    tree = Path(shutil.copytree(source, directory / "library", ignore=ignored))
     print(f"{len(files(tree))} files, {sum(path.stat().st_size for path in files(tree)) / 1e6:.1f} MB")
     environment = program.clean_environment(directory) | server.environment() | {"AWS_ENDPOINT_URL": recorder.url}
     return Stage(tree, directory / "journal.db", environment, buckets.Bucket(BUCKET, server, s3), recorder)
@@ -112,6 +118,17 @@ def same_bytes(stage: Stage) -> bool:
     print(f"{len(found)} objects, {len(missing)} missing, {len(extra)} extra, {len(different)} different.")
     print(f"Both runs together sent {stage.sent().total()} uploads; {len(twice)} files travelled twice.")
     return not (missing or extra or different)
+
+
+def show_report(
+    report: Path, environ: Mapping[str, str] = os.environ, open_page: Callable[[str], object] = webbrowser.open
+) -> None:
+    """Name the report, and open it for a person at a desktop; never in a CI."""
+    say("Read the report of both runs: what was sent, how fast, what was slowest.")
+    has_desktop = any(environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if has_desktop and sys.stdout.isatty() and not environ.get("CI"):
+        open_page(report.as_uri())
+    print(report, flush=True)
 
 
 def files(tree: Path) -> list[Path]:
