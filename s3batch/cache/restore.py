@@ -57,8 +57,11 @@ if TYPE_CHECKING:
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
-_MISS: Mapping[str, str | int | bool] = {"cache_hit": False}
-"""The outputs where nothing was restored."""
+_MISS: Mapping[str, str | int | bool] = {
+    "cache_hit": False, "cache_matched_key": "", "cache_state": "none", "cache_files": 0, "cache_bytes": 0,
+    "cache_seconds": 0,
+}  # fmt: skip
+"""The outputs where nothing was restored: as many as of a hit, so that a later step finds each name."""
 
 
 @dataclass(slots=True)
