@@ -35,10 +35,14 @@ def write_reports(settings: Settings, output: Output) -> int:
             job, journal.outcomes.count_by_kind(), journal.outcomes.read_failures, journal=found.journal, now=time.time(),
             before=EarlierJobs.of(journal),
         )  # fmt: skip
-        document = complete_document(settings, output, document) | {"state": found.state}
+        told = dict(journal.endings.read())
+        verdict, resume = told.pop("verdict", ""), told.pop("resume", None)
+        told["warnings"] = [*document["warnings"], *told.get("warnings", ())]
+        document = complete_document(settings, output, document) | {"state": found.state} | told
         report = report_of_journal(
             journal, document, permissions.headers_of(journal_trust.read_job_settings(job, found.journal)),
-            verdict=format_headline(document), resume=format_resume_line(settings, found) or "",
+            verdict=verdict or format_headline(document),
+            resume="" if resume == "" else format_resume_line(settings, found) or "",
         )  # fmt: skip
         written = [write_one_report(settings, output, path, report) for path in settings.report]
         if settings.json:

@@ -7,6 +7,7 @@ do with a finished document is done in :func:`end_job`.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.signals import InterruptedJobError
@@ -14,13 +15,14 @@ from s3batch.errors import EXIT_FAILED, JournalError, SupersededError
 from s3batch.model import JobState
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.publish import publish_run
-from s3batch.reporting.report import find_fail_on_reason, make_report_document
+from s3batch.reporting.report import find_fail_on_reason, format_headline, make_report_document
 
 if TYPE_CHECKING:
     from s3batch.coordinator.job_description import Document, JobDescription
     from s3batch.coordinator.job_runner import JobRunner
     from s3batch.errors import S3BatchError
     from s3batch.reporting.report import Counts
+    from s3batch.reporting.run_report import RunReport
 
 
 def end_job(job: JobDescription, stopped: S3BatchError | None) -> int:
@@ -47,9 +49,27 @@ def end_job(job: JobDescription, stopped: S3BatchError | None) -> int:
         write_outputs(runner.settings, runner.output, outputs)
     if reason:
         runner.output.error(reason)
-    publish_run(runner.settings, runner.output, job.make_report(document))
+    shown = job.make_report(document)
+    publish_run(runner.settings, runner.output, shown)
+    if not runner.settings.dry_run:
+        _keep_ending(job, shown)
     job.print_end(document)
     return code
+
+
+def _keep_ending(job: JobDescription, shown: RunReport) -> None:
+    """Keep what only this end knows, so that a report written later is the same."""
+    journal, document = job.runner.journal, shown.document
+    told = {name: document[name] for name in ("proved", "cache", "error") if name in document}
+    told |= {"warnings": list(late)} if (late := job.late_warnings()) else {}
+    told |= {"resume": shown.resume} if document["state"] != JobState.DONE else {}
+    if document.get("operations") and shown.verdict != format_headline(document):
+        told["verdict"] = shown.verdict
+    if told:
+        import json  # noqa: PLC0415 - a plain upload has nothing to keep
+
+        with suppress(JournalError):  # the job has ended, and its disk may be full
+            journal.endings.keep(job.runner.output.mask(json.dumps(told)))
 
 
 def _find_fail_on_reason_of(job: JobDescription, counts: Counts) -> str:

@@ -235,7 +235,7 @@ class Jobs:
         with self._transaction.batch():
             self._operations.keep_last()
             self._store.execute("DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE job = ?)", rows)
-            for table in ("operation", "warning", "sample"):
+            for table in ("operation", "warning", "sample", "ending"):
                 self._store.execute(f"DELETE FROM {table} WHERE job = ?", rows)  # noqa: S608 - constants
             self._store.execute("DELETE FROM job WHERE number = ?", rows)
 

@@ -40,6 +40,7 @@ from s3batch.journal.uploads import Uploads
 from s3batch.model import Operation
 
 if TYPE_CHECKING:
+    from s3batch.journal.endings import Endings
     from s3batch.journal.file_lists import FileLists
     from s3batch.journal.moved_objects import MovedObjects
     from s3batch.journal.reversals import Reversals
@@ -62,6 +63,7 @@ class Journal:
         """For a dry run: the name of the job's own journal. This one is temporary, in a directory of its own."""
         table = JobTable(store)
         current = CurrentJob(store, table)
+        self._current = current
         self._transaction = Transaction(store, current.complete_commit)
         parts = store, self._transaction, current
         self.operations = Operations(*parts, limits.fresh)
@@ -82,6 +84,13 @@ class Journal:
         from s3batch.journal.moved_objects import MovedObjects
 
         return MovedObjects(self._store, self._transaction, self.objects)
+
+    @cached_property
+    def endings(self) -> Endings:
+        """What the ends of jobs said beyond their counts."""
+        from s3batch.journal.endings import Endings
+
+        return Endings(self._store, self._transaction, self._current)
 
     @cached_property
     def file_lists(self) -> FileLists:

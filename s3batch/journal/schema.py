@@ -181,9 +181,16 @@ CREATE TABLE listed_path (
     PRIMARY KEY (list, path)
 ) WITHOUT ROWID;
 
+CREATE TABLE ending (
+    job INTEGER PRIMARY KEY REFERENCES job(number),
+    facts TEXT NOT NULL
+);
+
 CREATE VIEW runs AS
-    SELECT job.id, job.command, job.state, job.source,
-        CASE WHEN job.target LIKE '/%' OR job.target LIKE 's3://%' THEN job.target ELSE 's3://' || job.target END AS target,
+    SELECT job.id, job.command, job.state,
+        CASE WHEN job.source LIKE 's3://%' THEN rtrim(job.source, '/') ELSE job.source END AS source,
+        CASE WHEN job.target LIKE '/%' THEN job.target WHEN job.target LIKE 's3://%' THEN rtrim(job.target, '/')
+            ELSE 's3://' || rtrim(job.target, '/') END AS target,
         strftime('%Y-%m-%d %H:%M:%S', job.started, 'unixepoch') AS began,
         strftime('%Y-%m-%d %H:%M:%S', job.ended, 'unixepoch') AS ended,
         round(coalesce(job.ended, job.seen) - job.started, 3) AS seconds,
@@ -202,7 +209,7 @@ CREATE VIEW slowest AS
     FROM operation JOIN job ON job.number = operation.job
     WHERE operation.state = 'done' AND operation.seconds > 0 ORDER BY operation.seconds DESC;
 """
-"""Version 5: samples of the course of a job, the lists of ``files_from``, and views for people."""
+"""Version 5: samples of the course of a job, the lists of ``files_from``, endings of jobs, and views for people."""
 
 
 def add_reports(db: Database) -> None:

@@ -148,6 +148,11 @@ CREATE TABLE listed_path (
     PRIMARY KEY (list, path)
 ) WITHOUT ROWID;
 
+CREATE TABLE ending (
+    job INTEGER PRIMARY KEY REFERENCES job(number),
+    facts TEXT NOT NULL
+);
+
 CREATE UNIQUE INDEX idx_job_id ON job (id);
 CREATE UNIQUE INDEX idx_warning_job_text ON warning (job, text);
 CREATE INDEX operation_with_upload ON operation (key) WHERE upload_id <> '';
@@ -158,8 +163,10 @@ CREATE VIEW progress AS
     GROUP BY operation.job, operation.kind, operation.state;
 
 CREATE VIEW runs AS
-    SELECT job.id, job.command, job.state, job.source,
-        CASE WHEN job.target LIKE '/%' OR job.target LIKE 's3://%' THEN job.target ELSE 's3://' || job.target END AS target,
+    SELECT job.id, job.command, job.state,
+        CASE WHEN job.source LIKE 's3://%' THEN rtrim(job.source, '/') ELSE job.source END AS source,
+        CASE WHEN job.target LIKE '/%' THEN job.target WHEN job.target LIKE 's3://%' THEN rtrim(job.target, '/')
+            ELSE 's3://' || rtrim(job.target, '/') END AS target,
         strftime('%Y-%m-%d %H:%M:%S', job.started, 'unixepoch') AS began,
         strftime('%Y-%m-%d %H:%M:%S', job.ended, 'unixepoch') AS ended,
         round(coalesce(job.ended, job.seen) - job.started, 3) AS seconds,

@@ -43,6 +43,8 @@ _WORDS = {
     Kind.RESTORE: ("restored", "to restore"),
 }
 """The words for an operation that is done, and for one that a dry run found."""
+_FETCHED = ("chunk fetched", "chunk to fetch")
+"""The same words for a chunk of a cache that is restored."""
 _NOUNS = frozenset({Kind.REDIRECT, Kind.CHUNK})
 """Kinds whose words begin with a noun, which is in the plural for any count but one."""
 
@@ -248,7 +250,9 @@ def format_headline(document: Mapping[str, Any], *, dry_run: bool = False) -> st
     operations = document["operations"]
     counted = "planned" if dry_run else "done"
     parts = [
-        _format_kind_counts(Kind(kind), numbers, counted) for kind, numbers in operations.items() if numbers[counted]
+        _format_kind_counts(describe_operation(document, Kind(kind)), numbers, counted, has_noun=Kind(kind) in _NOUNS)
+        for kind, numbers in operations.items()
+        if numbers[counted]
     ]
     if document["sent_before"]:
         now, before = format_count(document["sent_now"]), format_count(document["sent_before"])
@@ -270,11 +274,16 @@ def count_operations_left(numbers: Mapping[str, int]) -> int:
     return int(numbers["planned"] - numbers["done"] - numbers["failed"] - numbers["skipped"])
 
 
-def _format_kind_counts(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
+def describe_operation(document: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
+    """Return the words for an operation that is done, and for one that a dry run found."""
+    return _FETCHED if kind is Kind.CHUNK and document["command"] == "cache restore" else _WORDS[kind]
+
+
+def _format_kind_counts(words_of: tuple[str, str], numbers: Mapping[str, int], counted: str, *, has_noun: bool) -> str:
     sent = f" ({format_size(numbers['bytes'])})" if numbers["bytes"] else ""
-    count, words = numbers[counted], _WORDS[kind][counted == "planned"]
+    count, words = numbers[counted], words_of[counted == "planned"]
     noun, _, verb = words.partition(" ")
-    counted_words = f"{format_plural(count, noun)} {verb}" if kind in _NOUNS else f"{format_count(count)} {words}"
+    counted_words = f"{format_plural(count, noun)} {verb}" if has_noun else f"{format_count(count)} {words}"
     return f"{counted_words}{sent}"
 
 

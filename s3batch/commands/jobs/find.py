@@ -134,6 +134,11 @@ def shown_state(job: Job, *, running: bool) -> str:
     return RUNNING if running else DEAD
 
 
+def format_job_source(job: Job) -> str:
+    """Return the source in the form of reports: ``s3://BUCKET/PREFIX``, or a path."""
+    return format_place(job.source)
+
+
 def format_job_target(job: Job) -> str:
     """Return the target as a person writes it: ``s3://BUCKET/PREFIX``, or the path of a local one."""
     return format_place(job.target)
@@ -148,7 +153,7 @@ def job_facts(found: FoundJob) -> dict[str, Any]:
         "resumed": bool(job.resumed),
         "continues": job.continues or None,
         "journal": found.journal,
-        "source": format_place(job.source),
+        "source": format_job_source(job),
         "target": format_job_target(job),
         "endpoint": job.endpoint or None,
         "started": format_timestamp(job.started),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import FoundJob, find_jobs, format_job_target, job_facts, journal_places
+from s3batch.commands.jobs.find import (
+    FoundJob,
+    find_jobs,
+    format_job_source,
+    format_job_target,
+    job_facts,
+    journal_places,
+)
 from s3batch.errors import (
     EXIT_DONE,
 )
@@ -38,13 +45,16 @@ def _format_jobs(found: Sequence[FoundJob], width: int) -> list[str]:
     """Return a line for each job, or two where source and target do not fit into ``width`` columns."""
     head = ("job", "command", "state", "done", "left", "failed")
     rows = format_table([head, *map(_job_row, found)])
-    places = ["source -> target", *(f"{each.job.source} -> {format_job_target(each.job)}" for each in found)]
+    places = [
+        "source -> target",
+        *(f"{format_job_source(each.job)} -> {format_job_target(each.job)}" for each in found),
+    ]
     longest = max(map(len, rows))
     if longest + 2 + max(map(len, places)) <= width:
         return [f"{row:{longest}}  {place}" for row, place in zip(rows, places, strict=True)]
     lines = [rows[0]]
     for row, each in zip(rows[1:], found, strict=True):
-        lines += [row, _format_places(each.job.source, format_job_target(each.job), width)]
+        lines += [row, _format_places(format_job_source(each.job), format_job_target(each.job), width)]
     return lines
 
 

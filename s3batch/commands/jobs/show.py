@@ -6,7 +6,15 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import DEAD, RUNNING, FoundJob, find_jobs, format_job_target, job_facts
+from s3batch.commands.jobs.find import (
+    DEAD,
+    RUNNING,
+    FoundJob,
+    find_jobs,
+    format_job_source,
+    format_job_target,
+    job_facts,
+)
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
@@ -116,7 +124,7 @@ def _lines_about(found: FoundJob, document: dict[str, Any]) -> list[tuple[str, s
         ("command", f"{job.command} (s3batch {job.version})"),
         ("state", state + code),
         ("started", f"{format_date(job.started)}{lasted}{resumed}"),
-        ("source", job.source),
+        ("source", format_job_source(job)),
         ("target", format_job_target(job)),
         ("endpoint", job.endpoint),
         ("journal", found.journal),

@@ -194,7 +194,9 @@ def _make_tiles(document: Mapping[str, Any]) -> list[Tile]:
     tiles = [
         Tile(
             format_count(numbers[counted]),
-            _DONE_WORDS.get(kind, kind),
+            "chunks fetched"
+            if (document.get("command"), kind) == ("cache restore", "chunk")
+            else _DONE_WORDS.get(kind, kind),
             format_size(numbers["bytes"]) if numbers["bytes"] else "",
         )
         for kind, numbers in operations.items()
