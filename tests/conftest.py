@@ -27,14 +27,21 @@ DEFAULT_SERVER = os.environ.get("S3BATCH_TEST_SERVER", "ministack")
 hypothesis.settings.register_profile("s3batch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("s3batch")  # a busy machine is no reason to fail
 MARKED_FOLDERS = {"servers": "servers", "contract": "servers", "crash": "crash"}
+BEGUN_FIRST = (
+    "test_schedules", "test_further_schedules", "test_hostile", "test_sync_faults", "test_points", "test_sync_lessons",
+    "test_gc_protocol", "test_image", "test_undo_kills", "test_demo",
+)  # fmt: skip
+"""Files of tests that take a minute and more. A process that began one at the end would work on while others wait."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test in tests/servers is a server test without saying so."""
+    """Mark the tests of a folder of server tests as such, and begin with the longest files."""
     for item in items:
         mark = MARKED_FOLDERS.get(item.path.parent.name)
         if mark:
             item.add_marker(mark)
+    ranks = {name: rank for rank, name in enumerate(BEGUN_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 def _only_loopback(event: str, arguments: tuple) -> None:
