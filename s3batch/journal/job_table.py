@@ -78,6 +78,8 @@ class JobTable:
 
     def __init__(self, store: Database) -> None:
         self._store = store
+        self._latest: tuple[Any, Job | None] = (None, None)
+        """The last row that was read, and its job: a job is asked for far more often than it changes."""
 
     def insert(self, job: Mapping[str, Any], after: int, dead: Sequence[Job]) -> Job:
         """Insert a job that is being planned; ``job`` holds its columns, ``dead`` are those whose operations it takes."""
@@ -166,31 +168,39 @@ class JobTable:
     def _select_jobs(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
         try:
-            return [self._job(row) for row in rows]
+            return [self._read_job(row) for row in rows]
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise JournalError(
                 f"journal {self._store.path} is damaged: a job of it cannot be read ({error})",
                 hint="move it away, or name another --journal",
             ) from error
 
-    def _job(self, row: tuple[Any, ...]) -> Job:
-        number = row[18]
-        texts = self._store.rows("SELECT text FROM warning WHERE job = ? ORDER BY id", (number,))
-        id_, command, source, target, endpoint, state, settings, *numbers = row[:18]
-        _refuse_wrong_types(row)
-        version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
-        continues, takes, *more = row[20:]
-        return Job(
-            id_, command, source, target, endpoint, JobState(state), _parse_json_map(settings), version, started, ended,
-            exit_code, resumed, bool(planned), unchanged, files, size, _parse_json_map(requests), retries,
-            [text[0] for text in texts], number, row[19], continues, tuple(map(int, json.loads(takes))), *more,
-        )  # fmt: skip
+    def _read_job(self, row: tuple[Any, ...]) -> Job:
+        texts = self._store.rows("SELECT text FROM warning WHERE job = ? ORDER BY id", (row[18],))
+        read, job = self._latest
+        if job is None or read != (row, texts):
+            job = _decode_job(row, [text[0] for text in texts])
+            self._latest = (row, texts), job
+        return job
 
 
 def list_kin(command: str) -> str:
     """Return the commands whose jobs are of one history with those of ``command``, as SQL."""
     kin = KIN_OF_SYNC if command in KIN_OF_SYNC else (command,)
     return ", ".join(f"'{each}'" for each in kin if each.replace(" ", "").isalpha())
+
+
+def _decode_job(row: tuple[Any, ...], warnings: list[str]) -> Job:
+    """Return the job of a row of ``_COLUMNS``. Raises ValueError, TypeError and their like for a damaged one."""
+    _refuse_wrong_types(row)
+    id_, command, source, target, endpoint, state, settings, *numbers = row[:18]
+    version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
+    continues, takes, *more = row[20:]
+    return Job(
+        id_, command, source, target, endpoint, JobState(state), _parse_json_map(settings), version, started, ended,
+        exit_code, resumed, bool(planned), unchanged, files, size, _parse_json_map(requests), retries,
+        warnings, row[18], row[19], continues, tuple(map(int, json.loads(takes))), *more,
+    )  # fmt: skip
 
 
 def _collect_job_numbers(dead: Sequence[Job]) -> list[int]:
