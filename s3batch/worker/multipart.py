@@ -20,7 +20,7 @@ from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, fault_of, is_acl_refusal, refusal_for_good
-from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_allowing_refusal
 from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
@@ -31,6 +31,7 @@ from s3batch.worker.metadata_copy import (
     copy_onto_itself,
     find_difference,
     find_kept_attributes,
+    found_right,
     look_after_sending,
     make_kept_headers,
 )
@@ -231,10 +232,7 @@ async def _made_right(work: Work, head: Response, tools: Tools) -> Result:
             return copied._replace(step=work.step, already=True)
         words = "its attributes cannot be set: it is sent again"
         return failed_result(work, Fault("NoSuchUpload", words), "CopyObject")._replace(retryable=False)
-    return Result(
-        operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
-        fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
-    )  # fmt: skip
+    return found_right(operation, head, tools)._replace(step=work.step)
 
 
 async def abort_multipart(work: Work, tools: Tools) -> Result:

@@ -133,7 +133,5 @@ async def copy_metadata(operation: Operation, tools: Tools) -> Result:
         and is_retry
         and await find_difference(operation, tools.attributes(operation), head, tools) is None
     ):
-        return Result(
-            operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")), already=True
-        )
+        return found_right(operation, head, tools)
     return await copy_onto_itself(operation, head, tools, upload_file, tools.quirks)

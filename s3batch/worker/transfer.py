@@ -27,14 +27,14 @@ from s3batch.s3 import requests
 from s3batch.s3.checked_upload import SentUpload, send_checked
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
-from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
 from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, put_tags
+from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, found_right, put_tags
 from s3batch.worker.source_object import (
     SIZE_ONLY,
     are_copies_refused,
@@ -80,7 +80,7 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
     request = requests.head_object(operation.key)
     head = await send_request(request)
     if head.status == 404 and is_folder_marker(operation) and operation.etag and not late:
-        return _found_equal(operation, head, tools)  # it is listed
+        return found_right(operation, head, tools)  # it is listed
     if head.status == 404:
         return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.MISSING)
     raise_for_status(head, request)
@@ -94,7 +94,7 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
     reason = await _find_source_difference(operation, source, head, tools)
     if reason is not None:
         return Result(operation.id, become=Kind.TRANSFER, reason=reason)
-    return _found_equal(operation, head, tools)
+    return found_right(operation, head, tools)
 
 
 async def _are_both_same_when_read(operation: Operation, tools: Tools) -> bool:
@@ -119,13 +119,6 @@ async def _find_source_difference(
     if not merged.tags and (tags := await read_source_tags(operation, remote, tools)):
         merged = replace(merged, tags=tags)
     return await find_difference(operation, merged, head, tools)
-
-
-def _found_equal(operation: Operation, head: Response, tools: Tools) -> Result:
-    return Result(
-        operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")), already=True,
-        fingerprint=tools.brief.rules.fingerprint(operation.path),
-    )  # fmt: skip
 
 
 # --- transferring --------------------------------------------------------------------------

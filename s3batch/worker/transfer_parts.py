@@ -26,13 +26,13 @@ from s3batch.s3.checksums import WHOLE_OBJECT, RunningChecksum
 from s3batch.s3.etag import md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
-from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_allowing_refusal
 from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.transport import run_at_source, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING, put_tags, read_tags
+from s3batch.worker.metadata_copy import ACL_WARNING, found_right, put_tags, read_tags
 from s3batch.worker.multipart import abort_multipart, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
 from s3batch.worker.source_object import (
@@ -246,11 +246,7 @@ async def _perhaps_transferred(work: Work, refusal: Response, tools: Tools) -> R
         source = await head_source(operation, tools)
         if await _is_stored_as_source(operation, etag_of(head), source, head) is False:
             return _differs(work)
-        return Result(
-            operation.id, work.step, etag=etag_of(head), already=True,
-            date=seconds_of(head.headers.get("last-modified", "")),
-            fingerprint=tools.brief.rules.fingerprint(operation.path),
-        )  # fmt: skip
+        return found_right(operation, head, tools)._replace(step=work.step)
     fault = fault_of(refusal)
     code = "NoSuchUpload" if refusal.status == 404 else fault.code
     return failed_result(work, fault._replace(code=code), "CompleteMultipartUpload")

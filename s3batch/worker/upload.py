@@ -29,7 +29,13 @@ from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING, find_kept_attributes, look_after_sending, make_kept_headers
+from s3batch.worker.metadata_copy import (
+    ACL_WARNING,
+    find_kept_attributes,
+    found_right,
+    look_after_sending,
+    make_kept_headers,
+)
 from s3batch.worker.results import failed_result
 
 if TYPE_CHECKING:
@@ -201,11 +207,6 @@ def _without_headers(headers: Mapping[str, str], names: Iterable[str]) -> dict[s
     return {name: value for name, value in headers.items() if name not in set(names)}
 
 
-def _is_unsupported_acl(response: Response, attributes: Attributes) -> bool:
-    refused = response.status == 400 and bool(attributes.acl)
-    return refused and fault_of(response).code == "AccessControlListNotSupported"
-
-
 def _already_there(
     operation: Operation, attributes: Attributes, body: Body, response: Response, tools: Tools
 ) -> Result | None:
@@ -218,10 +219,7 @@ def _already_there(
     remote = RemoteAttributes.from_headers(response.headers)
     if compare.find_copy_reason(attributes, remote, None) is not None:
         return None
-    return Result(
-        operation.id, etag=etag_of(response), already=True, date=seconds_of(response.headers.get("last-modified", "")),
-        fingerprint=tools.brief.rules.fingerprint(operation.path),
-    )  # fmt: skip
+    return found_right(operation, response, tools)
 
 
 async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
