@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.faults import Fault
+    from s3batch.s3.requests import Request
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings.bandwidth import Bandwidth
 
 
+_ACL_WARNING = (
+    "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
+)
 ACL_MARKS = ".s3batch-acl/"
 """The directory of a backup for ACLs."""
 
@@ -190,6 +194,12 @@ class Tools:
     def warn(self, words: str) -> None:
         """Have the job warn of this, with the next result."""
         self.warnings.append(" ".join(words.splitlines()))
+
+    def drop_acl(self, request: Request) -> Request:
+        """Return a request without its ACL, which the bucket refuses. From now on no request has one."""
+        self.acl_refused = True
+        self.warn(_ACL_WARNING)
+        return request._replace(headers={name: value for name, value in request.headers.items() if name != "x-amz-acl"})
 
     def note_refusal(self, name: str, fault: Fault, consequence: str) -> None:
         """Note that the store permanently refuses an optional request of this name, and warn of it the first time."""

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     Tags = tuple[tuple[str, str], ...]
     SendAgain = Callable[[Operation, Tools], Awaitable[Result]]
 
-ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
 _NOT_SUPPORTED = frozenset({405, 501})  # Method Not Allowed, Not Implemented
 _LOOK_AGAIN = 0.01
 """Seconds between looks whether another copy of this worker has been looked at."""
@@ -254,19 +253,15 @@ async def _copy_whole(
     operation: Operation, attributes: Attributes, remote: RemoteAttributes, tools: Tools
 ) -> Response | None:
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
-    key, bucket = operation.key, tools.endpoint.bucket
+    request = requests.copy_object(operation.key, tools.endpoint.bucket, make_copy_headers(attributes, remote))
     if attributes.acl:
-        request = requests.copy_object(key, bucket, make_copy_headers(attributes, remote))
         response = await send_request(request)
         if not is_acl_refusal(response):
             return raise_for_status(response, request)
-        tools.acl_refused = True
-        tools.warn(ACL_WARNING)
+        request = tools.drop_acl(request)
     if operation.reason is Reason.ACL:
         return None
-    return await send_expecting_ok(
-        requests.copy_object(key, bucket, make_copy_headers(replace(attributes, acl=""), remote))
-    )
+    return await send_expecting_ok(request)
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:

@@ -27,7 +27,6 @@ from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.guard import prepare_change, require_planned
 from s3batch.worker.metadata_copy import (
-    ACL_WARNING,
     copy_onto_itself,
     find_difference,
     find_kept_attributes,
@@ -70,17 +69,15 @@ async def create_upload(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, upload_id=begun)
     if tools.brief.exact and not operation.recheck:
         await require_planned(operation, await send_allowing_refusal(requests.head_object(operation.key)))
-    attributes, warning = tools.attributes(operation), ""
-    kept = find_kept_attributes(operation)
+    attributes, kept = tools.attributes(operation), find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     request = requests.create_multipart_upload(operation.key, headers)
     response = await begin_upload(request, tools.checks)
     if attributes.acl and is_acl_refusal(response):
-        tools.acl_refused, warning = True, ACL_WARNING
-        request = request._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
+        request = tools.drop_acl(request)
         response = await begin_upload(request, tools.checks)
     upload_id = raise_for_status(response, request).document
-    return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
+    return Result(operation.id, work.step, upload_id=upload_id)
 
 
 async def _begun_already(key: str) -> str:

@@ -17,12 +17,9 @@ from s3batch.objects.headers import make_put_headers
 from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
 from s3batch.s3.faults import is_acl_refusal
-from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
+from s3batch.s3.responses import date_of, etag_of, raise_for_status
 from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import (
-    ACL_WARNING,
-)
 
 if TYPE_CHECKING:
     from s3batch.worker.context import Tools
@@ -41,17 +38,13 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
     await prepare_change(operation, head, tools)
-    rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
+    rules, wanted = tools.brief.rules, Redirect(operation.key, location)
     encrypted = make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
-    acl = rules.redirect_acl(operation.key)
-    if acl and not tools.acl_refused:
-        request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
+    acl = "" if tools.acl_refused else rules.redirect_acl(operation.key)
+    request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
+    response = await send_request(request)
+    if acl and is_acl_refusal(response):
+        request = tools.drop_acl(request)
         response = await send_request(request)
-        if not is_acl_refusal(response):
-            proof = await tools.checks.proofs.prove(request, raise_for_status(response, request), {})
-            return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning)
-        tools.acl_refused, warning = True, ACL_WARNING
-    request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
-    response = await send_expecting_ok(request)
-    proof = await tools.checks.proofs.prove(request, response, {})
-    return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=warning or proof.warning)
+    proof = await tools.checks.proofs.prove(request, raise_for_status(response, request), {})
+    return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning)

@@ -14,7 +14,6 @@ from s3batch.s3.faults import fault_of, is_acl_refusal
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING
 from s3batch.worker.reconcile import is_equal, reconcile_object
 
 if TYPE_CHECKING:
@@ -82,11 +81,8 @@ async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) ->
     request = requests.copy_object(operation.key, tools.endpoint.bucket, headers, key)
     response = await send_request(request)
     if attributes.acl and is_acl_refusal(response):
-        tools.acl_refused = True
-        tools.warn(ACL_WARNING)
-        del headers["x-amz-acl"]
-        source = request.headers["x-amz-copy-source"]
-        response = await send_request(request._replace(headers={**headers, "x-amz-copy-source": source}))
+        request = tools.drop_acl(request)
+        response = await send_request(request)
     if not response.ok:
         fault = fault_of(response)
         if fault.retryable or fault.signed_out:

@@ -24,7 +24,7 @@ from s3batch.objects.two_objects import (
 )
 from s3batch.quirks import TAGS, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.checked_upload import SentUpload, send_checked
+from s3batch.s3.checked_upload import send_checked
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
@@ -34,7 +34,7 @@ from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
 from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, found_right, put_tags
+from s3batch.worker.metadata_copy import find_difference, found_right, put_tags
 from s3batch.worker.source_object import (
     SIZE_ONLY,
     are_copies_refused,
@@ -160,10 +160,8 @@ async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
     )  # fmt: skip
     response = await send_request(request)
     if attributes.acl and is_acl_refusal(response):
-        tools.acl_refused = True
-        tools.warn(ACL_WARNING)
-        headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
-        response = await send_request(request._replace(headers=headers))
+        request = tools.drop_acl(request)
+        response = await send_request(request)
     if await is_refused_copy(operation, response, tools):
         note_refused_copies(request.name, fault_of(response), tools)
         return None
@@ -218,23 +216,16 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
         merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
     headers = {**make_transfer_headers(merged, remote), **condition}
     request = requests.put_object(operation.key, response.body, headers)
-    sent, acl_warning = await _send_with_acl(request, merged, tools)
+    sent = await send_checked(request, tools.checks)
+    if merged.acl and is_acl_refusal(sent.answer):
+        request = tools.drop_acl(request)
+        sent = await send_checked(request, tools.checks)
     stored = raise_for_status(sent.answer, request)
     return Result(
         operation.id, sent=len(response.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
         date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
-        warning="\n".join(filter(None, (sent.warning, acl_warning))),
-        request_id=stored.headers.get("x-amz-request-id", ""), spec=note_proof(operation, proof),
+        warning=sent.warning, request_id=stored.headers.get("x-amz-request-id", ""), spec=note_proof(operation, proof),
     )  # fmt: skip
-
-
-async def _send_with_acl(request: requests.Request, merged: Attributes, tools: Tools) -> tuple[SentUpload, str]:
-    sent = await send_checked(request, tools.checks)
-    if not (merged.acl and is_acl_refusal(sent.answer)):
-        return sent, ""
-    tools.acl_refused = True
-    headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
-    return await send_checked(request._replace(headers=headers), tools.checks), ACL_WARNING
 
 
 async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> ContentProof:

@@ -32,7 +32,7 @@ from s3batch.s3.transport import run_at_source, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import ACL_WARNING, found_right, put_tags, read_tags
+from s3batch.worker.metadata_copy import found_right, put_tags, read_tags
 from s3batch.worker.multipart import abort_multipart, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
 from s3batch.worker.source_object import (
@@ -71,19 +71,18 @@ async def _begin_transfer(work: Work, tools: Tools) -> Result:
         return _refused(work, "the store does not copy objects of the source")
     source = await head_source(operation, tools)
     remote = RemoteAttributes.from_headers(source.headers)
-    merged, warning = merge_attributes(tools.attributes(operation), remote), ""
+    merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
         merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
     request = requests.create_multipart_upload(operation.key, make_transfer_headers(merged, remote))
     response = await _create(request, operation, tools)
     if merged.acl and is_acl_refusal(response):
-        tools.acl_refused, warning = True, ACL_WARNING
-        headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
-        response = await _create(request._replace(headers=headers), operation, tools)
+        request = tools.drop_acl(request)
+        response = await _create(request, operation, tools)
     upload_id = raise_for_status(response, request).document
     size = await _find_source_part_size(operation, source, tools) if is_streamed(operation) else 0
     parts = (Part(operation.id, 1, 0, size),) if size else ()
-    return Result(operation.id, work.step, upload_id=upload_id, parts=parts, warning=warning)
+    return Result(operation.id, work.step, upload_id=upload_id, parts=parts)
 
 
 async def _create(request: requests.Request, operation: Operation, tools: Tools) -> Response:

@@ -30,7 +30,6 @@ from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import (
-    ACL_WARNING,
     find_kept_attributes,
     found_right,
     look_after_sending,
@@ -39,7 +38,7 @@ from s3batch.worker.metadata_copy import (
 from s3batch.worker.results import failed_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Mapping
 
     from s3batch.s3.requests import Body, Response
     from s3batch.worker.context import Tools
@@ -155,18 +154,17 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     request = requests.put_object(operation.key, body, {**headers, **condition})
-    sent, warning = await send_checked(request, tools.checks, asked), ""
+    sent = await send_checked(request, tools.checks, asked)
     if (
         condition
         and not (attributes.acl and is_acl_refusal(sent.answer))
         and await misjudges_condition(sent.answer, request, condition)
     ):
-        request, condition = request._replace(headers=_without_headers(request.headers, condition)), {}
+        request, condition = request._replace(headers=headers), {}
         sent = await send_checked(request, tools.checks)
     if attributes.acl and is_acl_refusal(sent.answer):
-        tools.acl_refused, warning = True, ACL_WARNING
         attributes = replace(attributes, acl="")
-        request = request._replace(headers=_without_headers(request.headers, ["x-amz-acl"]))
+        request = tools.drop_acl(request)
         sent = await send_checked(request, tools.checks)
     if sent.answer.status in OVERTAKEN and condition:
         return failed_result(Work(operation), fault_of(sent.answer), request.name)._replace(retryable=True)
@@ -177,7 +175,7 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
         await compare_times(operation.key, etag_of(response), date_of(response), tools)
     return Result(
         operation.id, sent=len(body), etag=etag_of(response), checksum=sent.checksum or sent.computed,
-        date=date_of(response), fingerprint=fingerprint, warning=sent.warning or warning,
+        date=date_of(response), fingerprint=fingerprint, warning=sent.warning,
         request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
@@ -201,10 +199,6 @@ def unchanged_since(head: Response) -> dict[str, str]:
         return {"if-none-match": "*"}
     etag = etag_of(head) if head.ok else ""
     return {"if-match": f'"{etag}"'} if etag else {}
-
-
-def _without_headers(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name not in set(names)}
 
 
 def _already_there(
