@@ -71,6 +71,7 @@ class WorkerLoop:
         self._lead = lead
         self._clock = clock
         self._tools = tools_for(brief)
+        self._tools.writes = self.transport.writes
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
         """With their weights."""

@@ -48,10 +48,6 @@ class DownloadSpec:
                 raise SettingsError(
                     f"{name} (from {settings.origin(name)}) has no meaning in a download", hint="leave it out"
                 )
-        if settings.executor == "dask":
-            raise SettingsError(
-                "executor dask has no download: files are written on this machine", hint="leave out --executor"
-            )
         root = os.path.realpath(settings.at_workspace(settings.target))
         if os.path.lexists(root) and not os.path.isdir(root):
             raise SettingsError(f"target {settings.target!r} is no directory", hint="name a directory to download into")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from s3batch.s3.faults import Fault
     from s3batch.s3.requests import Request
     from s3batch.s3.sigv4 import Credentials
+    from s3batch.s3.write_gate import WriteGate
     from s3batch.settings.bandwidth import Bandwidth
 
 
@@ -171,6 +172,8 @@ class Tools:
     """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Values that extensions keep between operations."""
+    writes: WriteGate | None = None
+    """Closed while the coordinator is silent: a local file is changed no more, either."""
 
     @property
     def endpoint(self) -> Endpoint:

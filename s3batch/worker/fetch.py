@@ -128,7 +128,7 @@ def _store_body(response: Response, operation: Operation, tools: Tools) -> tuple
     if len(body) != operation.size:
         raise WrongContentError(f"{len(body)} bytes came of {operation.size}")
     proof = prove_body(body, response.headers, tools.brief.part_size)
-    name = f"{operation.id}.{os.getpid()}"
+    name = f"{operation.id}.{landing.token}"
     descriptor = landing.tree.create_anew(name)
     try:
         write_all(descriptor, body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from s3batch.model import Operation, Stamp, Work
     from s3batch.s3.event_loop import Done, EventLoop
+    from s3batch.s3.write_gate import WriteGate
     from s3batch.worker.context import Tools
 
 _GATHER = 0.02
@@ -42,10 +44,20 @@ _TIMES = ("x-amz-meta-mtime", "x-amz-meta-s3cmd-attrs")
 class Landing:
     """The target's tree in one worker. Its methods belong to the loop's thread."""
 
-    def __init__(self, root: str, preserve: frozenset[str] = frozenset(), gather: float = _GATHER) -> None:
+    def __init__(
+        self,
+        root: str,
+        preserve: frozenset[str] = frozenset(),
+        gather: float = _GATHER,
+        writes: WriteGate | None = None,
+    ) -> None:
+        """Open nothing yet. ``writes`` is closed while the coordinator is silent: then nothing gets its place."""
         self.tree = TargetTree(root)
+        self.token = secrets.token_hex(6)
+        """Part of the names of this worker's unfinished files: workers of other machines have its process id too."""
         self._preserve = preserve
         self._gather = gather
+        self._writes = writes
         self._written: list[tuple[str, str, Done]] = []
         """Unfinished files that are to be on disk before they get their place."""
         self._moved: list[tuple[Stamp | None, Done]] = []
@@ -76,6 +88,9 @@ class Landing:
             loop.call_later(self._gather, partial(self._start, loop))
 
     def _start(self, loop: EventLoop) -> None:
+        if self._writes is not None and not self._writes.is_open:
+            self._writes.hold(partial(self._start, loop))
+            return
         written, self._written = self._written, []
         moved, self._moved = self._moved, []
         loop.submit(self._sync, partial(self._on_synced, loop, written, moved))
@@ -87,6 +102,10 @@ class Landing:
         self, loop: EventLoop, written: list[tuple[str, str, Done]], moved: list[tuple[Stamp | None, Done]],
         _: object, error: BaseException | None,
     ) -> None:  # fmt: skip
+        if error is None and self._writes is not None and not self._writes.is_open:
+            self._written, self._moved = written + self._written, moved + self._moved
+            self._start(loop)
+            return
         for name, path, done in written:
             try:
                 if error is not None:
@@ -133,7 +152,7 @@ def landing_of(tools: Tools) -> Landing:
         target = tools.brief.target
         if target is None:
             raise TypeError("the job has no local target")
-        found = tools.memory["landing"] = Landing(target.root, target.preserve)
+        found = tools.memory["landing"] = Landing(target.root, target.preserve, writes=tools.writes)
     return found
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,15 @@ class DaskCluster:
 
 
 @contextmanager
-def running(directory: Path, environment: Mapping[str, str], *, count: int = 2) -> Iterator[DaskCluster]:
-    """A cluster of ``count`` workers, whose current directory is ``directory``."""
+def running(
+    directory: Path, environment: Mapping[str, str], *, count: int = 2, before: Sequence[str] = ()
+) -> Iterator[DaskCluster]:
+    """A cluster of ``count`` workers, whose current directory is ``directory``; ``before`` are words before its command."""
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "cluster.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.rig.dask_cluster", str(count)],
+            [*before, sys.executable, "-m", "tests.rig.dask_cluster", str(count)],
             env={**environment, "PYTHONPATH": f"{environment.get('PYTHONPATH', '')}:{program.ROOT}"},
             cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True,
             start_new_session=True,

@@ -15,6 +15,8 @@ from s3batch.executors.dask import cluster as dask
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.exchange import ExchangeResponse, SealedValue
 from s3batch.executors.dask.executor import DaskExecutor
+from s3batch.executors.dask.shared_place import SharedSource
+from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.worker_process import unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
@@ -78,7 +80,7 @@ class FakeClient:
     async def run(self, function: Any, *arguments: Any, workers: list[str], on_error: str) -> dict[str, Any]:
         if function is hosted_worker.dismiss_workers:
             self.dismissed += arguments[0]
-        return {each: self.refusals.get(each, "") for each in workers if each in self.addresses}
+        return {each: ViewAnswer(self.refusals.get(each, "")) for each in workers if each in self.addresses}
 
     def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> Task:
         assert function is hosted_worker.exchange_work
@@ -109,7 +111,7 @@ def executor(client, now, tmp_path) -> DaskExecutor:
     endpoint = Endpoint(
         bucket="b", region="r", host="h", port=80, tls=False, path_style=True, credentials=None, checksum=""
     )
-    cluster = dask.Cluster(client, "tcp://s:1", str(tmp_path), "", ("a", "b"), 2)
+    cluster = dask.Cluster(client, "tcp://s:1", SharedSource(str(tmp_path)), ("a", "b"), 2)
     return DaskExecutor(cluster, Brief(endpoint=endpoint, root=str(tmp_path), rules=None, limit=4), 2)
 
 

@@ -14,6 +14,7 @@ from s3batch import __version__
 from s3batch.executors import Credit, Status
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.exchange import CoordinatorView, ExchangeRequest, ExchangeResponse, SealedValue
+from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Work
 
@@ -92,7 +93,7 @@ def begin(monkeypatch):
         tokens.append(f"token-{len(tokens)}")
         brief = SealedValue(SimpleNamespace(stuck=stuck, breaks=breaks))
         place = CoordinatorView(__version__, "/", ())
-        assert asyncio.run(hosted_worker.begin_worker(tokens[-1], "owner", place, brief, patience)) == ""
+        assert asyncio.run(hosted_worker.begin_worker(tokens[-1], "owner", place, brief, patience)) == ViewAnswer()
         return tokens[-1]
 
     yield run
@@ -192,8 +193,11 @@ def test_another_version_and_another_source_are_refused(tmp_path):
     other = CoordinatorView("0.0.0", str(tmp_path), ())
     elsewhere = CoordinatorView(__version__, str(tmp_path / "none"), ())
 
-    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted_worker.check_coordinator_view(other))
-    assert "has no" in asyncio.run(hosted_worker.begin_worker("t", "owner", elsewhere, SealedValue(None)))
+    assert (
+        f"has s3batch {__version__}, and this is 0.0.0"
+        in asyncio.run(hosted_worker.check_coordinator_view(other)).trouble
+    )
+    assert "has no" in asyncio.run(hosted_worker.begin_worker("t", "owner", elsewhere, SealedValue(None))).trouble
 
 
 def test_a_sealed_value_shows_nothing():

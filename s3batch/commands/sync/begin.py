@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from s3batch.commands.sync import cloudfront
+from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.coordinator import history, journal_trust
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import watch_for_stop
@@ -15,8 +15,6 @@ from s3batch.model import JobState
 from s3batch.plan.spec import SyncSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from s3batch.coordinator.fence import Fence
     from s3batch.coordinator.job_description import JobDescription
     from s3batch.executors.dask.cluster import Cluster
@@ -60,7 +58,7 @@ def begin_job(
     fence = _find_fence(wanted)
     place = history.format_target_place(wanted.target)
     with (
-        _open_cluster(wanted, place) as cluster,
+        open_source_cluster(wanted, place) as cluster,
         history.open_history(settings, place) as (journal, lock),
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
@@ -96,19 +94,3 @@ def _find_fence(wanted: SyncSpec) -> Fence | None:
     from s3batch.coordinator.fence import make_fence  # noqa: PLC0415 - few want it
 
     return make_fence(wanted)
-
-
-@contextmanager
-def _open_cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
-    """Open the Dask cluster, if the workers run there. An unusable one is reported here, before any request."""
-    if wanted.settings.executor != "dask":
-        yield None
-        return
-    from s3batch.executors.dask import cluster as dask  # noqa: PLC0415 - few want it
-
-    journal = wanted.settings.journal_path(place)
-    cluster = dask.connect_cluster(wanted.settings, wanted.source.root, journal, wanted.target)
-    try:
-        yield cluster
-    finally:
-        cluster.close()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from s3batch.commands.sync.cluster import build_cluster_executor, open_target_cluster
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER
 from s3batch.coordinator import history
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from s3batch.coordinator.job_description import Document
     from s3batch.errors import S3BatchError
     from s3batch.executors import Executor
+    from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.listing import ListingPage
@@ -69,6 +71,7 @@ def run_download(settings: Settings, output: Output) -> int:
     wanted = DownloadSpec.from_settings(settings)
     with (
         history.open_history(settings, wanted.root) as (journal, lock),
+        open_target_cluster(wanted) as cluster,  # it writes to the target, so the lock comes first
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
@@ -82,7 +85,7 @@ def run_download(settings: Settings, output: Output) -> int:
         reach_failpoint("begun")
         for warning in history.format_overlap_warnings(lock):
             journal.jobs.warn(warning)
-        job = DownloadJob(wanted, runner, paths)
+        job = DownloadJob(wanted, runner, paths, cluster=cluster)
         try:
             return runner.run(job)
         except DeclinedError as error:
@@ -101,6 +104,7 @@ class DownloadJob(DirectionJob):
     """The list of files that was read; a resumed job finds it in the journal."""
     _named: ListedKeys | None = None
     """The objects of that list, in the place of a listing."""
+    cluster: Cluster | None = field(default=None, kw_only=True)
 
     @property
     def bucket(self) -> Bucket:
@@ -282,8 +286,11 @@ class DownloadJob(DirectionJob):
         )  # fmt: skip
 
     def _executor(self) -> Executor:
-        count = self.settings.workers or count_usable_cpus()
-        in_flight = self.settings.max_concurrency or min(IN_FLIGHT, IN_FLIGHT_PER_WORKER * count)
+        count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
+        most = IN_FLIGHT_PER_WORKER * count
+        in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
+        if self.cluster:
+            return build_cluster_executor(self.cluster, self.settings, self.make_brief(), in_flight=in_flight)
         return build_executor(self.settings, self.make_brief(), workers=count, in_flight=in_flight)
 
     def name_kept(self, operation: Operation) -> str:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.cluster import build_cluster_executor
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.coordinator.job_setup import build_executor
@@ -36,7 +37,6 @@ from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.settings.bandwidth import read_bandwidth
 from s3batch.units import format_count
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
@@ -361,13 +361,9 @@ class SyncJob(DirectionJob):
         count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
-        if not self.cluster:
-            return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
-        count = min(count, in_flight)
-        share = read_bandwidth(self.settings.bandwidth) / count
-        from s3batch.executors.dask.executor import DaskExecutor  # noqa: PLC0415 - few want it
-
-        return DaskExecutor(self.cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
+        if self.cluster:
+            return build_cluster_executor(self.cluster, self.settings, brief, in_flight=in_flight)
+        return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
         rules, sizes, brief = self.wanted.rules, self.settings, self.make_brief()

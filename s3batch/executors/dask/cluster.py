@@ -1,4 +1,4 @@
-"""An existing Dask cluster: its connection, and the check that its workers have this s3batch and see the source."""
+"""An existing Dask cluster: its connection, and the check that its workers have this s3batch and see the same place."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, SettingsError
-from s3batch.executors.dask import hosted_worker, source_check
-from s3batch.executors.dask.exchange import CoordinatorView
+from s3batch.executors.dask import hosted_worker
+from s3batch.executors.dask.target_check import ViewAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.objects.target import Target
+    from s3batch.executors.dask.shared_place import SharedPlace
     from s3batch.settings.table import Settings
 
 _CONNECT = 10.0
 """Seconds to reach the scheduler."""
 _LOOK = 60.0
-"""Seconds for all workers to look at the source."""
+"""Seconds for all workers to look at the place."""
 _INSTALL = "pip install 's3batch[dask]', here and on the cluster"
-_SHARED = "the source must be on a file system that every Dask worker sees at the same path, or use --executor local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,39 +35,31 @@ class Cluster:
     client: Any
     address: str
     """The scheduler's."""
-    root: str
-    """The source."""
-    but: str
-    """Paths beginning with this change all the time: the journal's."""
+    place: SharedPlace
+    """The directory that every worker must see."""
     members: tuple[str, ...]
     """The Dask workers that have been looked at."""
     count: int
     """The maximum number of Dask workers to use."""
-    symlinks: str = "follow"
-    """The link policy of the walk: workers open files under it."""
     owner: str = ""
     """This machine and the job's target: of its jobs, only the newest counts."""
 
-    def place(self) -> CoordinatorView:
-        """Return the place that every worker must see."""
-        return CoordinatorView(
-            __version__, self.root, source_check.take_samples(self.root, self.but, self.symlinks), self.symlinks
-        )
-
     def close(self) -> None:
         """Leave it."""
+        self.place.close()
         with contextlib.suppress(Exception):  # it may have ended already
             self.client.close()
 
 
-def connect_cluster(settings: Settings, root: str, journal: str, target: Target) -> Cluster:
-    """Return the cluster of ``settings.scheduler`` after a check that its workers can read the source at ``root``.
+def connect_cluster(settings: Settings, place: SharedPlace, target: str) -> Cluster:
+    """Return the cluster of ``settings.scheduler`` after a check that its workers see ``place``.
 
-    Raises SettingsError if they cannot, and EndpointError if there is no cluster.
+    ``target`` is the job's in its one spelling. Raises SettingsError if a worker does not see the place, and
+    EndpointError if there is no cluster.
     """
     client = _make_dask_client(settings)
-    owner = f"{socket.gethostname()} {settings.endpoint_url} {target.bucket}/{target.prefix}"
-    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0, settings.symlinks, owner)
+    owner = f"{socket.gethostname()} {settings.endpoint_of_target(target)} {target}"
+    cluster = Cluster(client, settings.scheduler, place, (), settings.workers or 0, owner)
     try:
         members = _list_dask_workers(cluster)
         _dismiss_dead_runs(cluster)
@@ -127,16 +118,20 @@ def _dismiss_dead_runs(cluster: Cluster) -> None:
 
 
 def _check_workers_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
-    """Raise :class:`SettingsError` unless all ``members`` see the source; a file may change once meanwhile."""
+    """Raise :class:`SettingsError` unless all ``members`` see the place; a file may change once meanwhile."""
     if _check_workers(cluster, members) and (trouble := _check_workers(cluster, members)):
         raise trouble
 
 
 def _check_workers(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
+    try:
+        view = cluster.place.make_view()
+    except OSError as error:
+        return SettingsError(f"the shared directory cannot be written: {error}", hint=cluster.place.hint)
     ask = partial(
         cluster.client.run,
         hosted_worker.check_coordinator_view,
-        cluster.place(),
+        view,
         workers=list(members),
         on_error="return",
     )
@@ -145,8 +140,9 @@ def _check_workers(cluster: Cluster, members: tuple[str, ...]) -> SettingsError 
     except (OSError, TimeoutError) as error:
         raise EndpointError(f"the Dask workers do not answer: {error}") from None
     for member in members:
-        words = answers.get(member, "it is gone")
-        if words:
-            hint = _INSTALL if isinstance(words, Exception) else _SHARED
-            return SettingsError(f"Dask worker {member}: {words}", hint=hint)
+        answer = answers.get(member, ViewAnswer("it is gone"))
+        if isinstance(answer, Exception):
+            return SettingsError(f"Dask worker {member}: {answer}", hint=_INSTALL)
+        if words := answer.trouble or cluster.place.find_trouble(answer, "the worker"):
+            return SettingsError(f"Dask worker {member}: {words}", hint=cluster.place.hint)
     return None

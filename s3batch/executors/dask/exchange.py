@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.executors.dask.source_check import FileSample
+from s3batch.executors.dask.target_check import TargetProbe
 from s3batch.executors.worker_loop import CURRENT
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class CoordinatorView(NamedTuple):
     root: str
     samples: tuple[FileSample, ...]
     symlinks: str = "follow"
+    probe: TargetProbe | None = None
+    """For a directory that workers write to."""
 
 
 class ExchangeRequest(NamedTuple):

@@ -23,6 +23,7 @@ from s3batch.errors import JobFailedError
 from s3batch.executors import SILENCE, PollResult, Status, WorkerState, format_hang_warning
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.exchange import ExchangeRequest, ExchangeResponse, SealedValue, make_empty_response
+from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.messages import MessagingExecutor
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 
@@ -40,7 +41,7 @@ _IDLE = 30.0
 _DISMISS = 3.0
 """Seconds to tell the workers to end; one that is not reached ends by itself."""
 _REFUSED = 10.0
-"""Seconds before a Dask worker that did not see the source is asked again."""
+"""Seconds before a Dask worker that did not see the shared place is asked again."""
 _ABANDONED = 60.0
 """Seconds without any worker before the job stops."""
 _PRIORITY = 10
@@ -71,10 +72,10 @@ class _Seat:
 
 
 class _OpenResult(NamedTuple):
-    """A worker is there, unless ``trouble`` says why not."""
+    """A worker is there, unless the answer says why not."""
 
     seat: _Seat
-    trouble: str
+    answer: ViewAnswer
 
 
 class _ExchangeResult(NamedTuple):
@@ -185,7 +186,7 @@ class DaskExecutor(MessagingExecutor):
             if address not in self._seats and now - self._refused.get(address, -_REFUSED) >= _REFUSED
         ][: max(0, self._count - len(self._seats))]
         if free and not self._draining:
-            place, brief = self._cluster.place(), SealedValue(self._brief)
+            place, brief = self._cluster.place.make_view(), SealedValue(self._brief)
             for address in free:
                 seat = self._seats[address] = _Seat(address, now)
                 self._client.loop.add_callback(self._begin, seat, place, brief)
@@ -202,9 +203,11 @@ class DaskExecutor(MessagingExecutor):
                 workers=[seat.address],
                 on_error="return",
             )
-            self._arrived.put(_OpenResult(seat, str(answers.get(seat.address, "it is gone"))))
+            answer = answers.get(seat.address, ViewAnswer("it is gone"))
+            answer = answer if isinstance(answer, ViewAnswer) else ViewAnswer(str(answer))
         except Exception as error:  # noqa: BLE001 - after any error there is no worker
-            self._arrived.put(_OpenResult(seat, f"{type(error).__name__}: {error}"))
+            answer = ViewAnswer(f"{type(error).__name__}: {error}")
+        self._arrived.put(_OpenResult(seat, answer))
 
     def _dismiss_one(self, seat: _Seat) -> None:
         """Tell one worker to end, without waiting for it."""
@@ -268,13 +271,16 @@ class DaskExecutor(MessagingExecutor):
         elif self._seats.get(arrival.seat.address) is not arrival.seat:
             return  # given up already
         elif isinstance(arrival, _OpenResult):
-            self._opened(arrival.seat, arrival.trouble)
+            self._opened(arrival.seat, arrival.answer)
         else:
             self._take(arrival.seat, arrival.answer, news)
 
-    def _opened(self, seat: _Seat, trouble: str) -> None:
+    def _opened(self, seat: _Seat, answer: ViewAnswer) -> None:
+        trouble = answer.trouble or self._cluster.place.find_trouble(answer, seat.address)
         seat.open, seat.answered = not trouble, time.monotonic()
         if trouble:
+            if not answer.trouble:
+                self._dismiss_one(seat)
             self._trouble = f"{seat.address}: {trouble}"
             self._refused[seat.address] = time.monotonic()
             del self._seats[seat.address]

@@ -1,6 +1,6 @@
 """A worker on a thread of another program's process, such as a Dask worker's.
 
-    look      does this process have the same s3batch, and see the same source?
+    look      does this process have the same s3batch, and see the same directory?
     open      the same, and begin a worker for a token
     exchange  work and messages in, results out; waits a little for results
     dismiss   end it now
@@ -29,6 +29,7 @@ from s3batch.executors.dask.exchange import (
     make_empty_response,
 )
 from s3batch.executors.dask.source_check import describe_source_difference
+from s3batch.executors.dask.target_check import ViewAnswer, answer_probe
 from s3batch.executors.messages import obey_message
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.executors.worker_process import pack_works, unpack_works
@@ -154,22 +155,23 @@ def report_version() -> str:
     return __version__
 
 
-async def check_coordinator_view(place: CoordinatorView) -> str:
-    """Return why work for ``place`` cannot be done in this process; empty if it can."""
+async def check_coordinator_view(place: CoordinatorView) -> ViewAnswer:
+    """Return why work for ``place`` cannot be done in this process, if it cannot."""
     if place.version != __version__:
-        return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
-    return await asyncio.to_thread(describe_source_difference, place.root, place.samples, place.symlinks)
+        return ViewAnswer(f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}")
+    if place.probe is not None:
+        return await asyncio.to_thread(answer_probe, place.probe)
+    return ViewAnswer(await asyncio.to_thread(describe_source_difference, place.root, place.samples, place.symlinks))
 
 
 async def begin_worker(
     token: str, owner: str, place: CoordinatorView, brief: SealedValue, patience: float = PATIENCE
-) -> str:
-    """Begin a worker, unless this process sees another source than ``place``: then return the difference."""
-    if words := await check_coordinator_view(place):
-        return words
-    if token not in _workers:
+) -> ViewAnswer:
+    """Begin a worker, unless this process sees another directory than ``place``: then return the difference."""
+    answer = await check_coordinator_view(place)
+    if not answer.trouble and token not in _workers:
         _workers[token] = HostedWorker(token, owner, brief.open(), patience)
-    return ""
+    return answer
 
 
 def exchange_work(token: str, number: int, request: SealedValue, wait: float = WAIT) -> SealedValue:
