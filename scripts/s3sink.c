@@ -7,8 +7,10 @@
 //
 // Not a store: it keeps key -> size, checks no signature and no checksum, lists nothing it was sent. What it was told as
 // x-amz-checksum-* with a PUT it says again in the answer, as Amazon S3 does. Buckets named syn-<count>-<size> list <count>
-// synthetic keys of <size> bytes; with SYN_ETAG=<32 hex digits> their PUT, HEAD and listing all say that ETag, so that a tree of files
-// with that MD5 is found unchanged (also by a client without a journal). One object whose key holds "/.s3batch/" or begins with
+// synthetic keys of <size> bytes; with SYN_ETAG=<32 hex digits> their PUT, copy, HEAD, GET and listing all say that ETag, so that a
+// tree of files with that MD5 is found unchanged (also by a client without a journal). SYN_CONTENT=<file> gives the content of every
+// GET: the file's bytes over and over. SYN_CRC64NVME=<base64> is the checksum of a whole synthetic object, said to clients that ask for
+// checksums, so that a client which proves what it fetches can do so. One object whose key holds "/.s3batch/" or begins with
 // ".s3batch/" keeps its content (a client's object manifest) and is listed in its syn bucket. It proves speed, never integrity.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,11 +38,12 @@ static SSL_CTX *ctx;
 #define HB 32768
 static int memfd;
 static char *memmap;
+static const uint64_t PERIOD = 32ull << 20; // of the content, which is in memory twice, so that each piece of it is in one piece
 static const uint64_t MEMSZ = 64ull << 20;
 static unsigned long n_put, n_get, n_head, n_list, n_del, n_mpu, n_part, n_cmpl, n_copy, n_conn, n_other;
 static uint64_t b_in, b_out;
 static int verbose, delay_us;
-static char syn_etag[40];
+static char syn_etag[40], syn_crc[40];
 static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER; // the one kept object
 static char *own_body, own_bucket[128], own_key[1100];
 static size_t own_len;
@@ -166,7 +169,7 @@ static int drain(conn *c, uint64_t n) {
 }
 static int sendbody(conn *c, uint64_t off, uint64_t n) {
   while (n) {
-    uint64_t o = off % MEMSZ, k = MEMSZ - o;
+    uint64_t o = off % PERIOD, k = MEMSZ - o;
     if (k > n)
       k = n;
 #ifdef TLS
@@ -325,7 +328,7 @@ static int bodyreply(conn *c, const char *status, const char *hdrs, uint64_t off
   if (head)
     return wr(c, h, k);
   if (n <= 65000) {
-    memcpy(h + k, memmap + off % (MEMSZ / 2), n);
+    memcpy(h + k, memmap + off % PERIOD, n);
     return wr(c, h, k + n);
   }
 #ifndef TLS
@@ -448,7 +451,7 @@ static void handle(conn *c) {
     c->pos = hl;
     // headers
     uint64_t cl = 0;
-    int chunked = 0, expect = 0, close_ = 0;
+    int chunked = 0, expect = 0, close_ = 0, asks_sums = 0;
     int64_t dec = -1;
     char etag[80];
     if (*syn_etag)
@@ -514,6 +517,8 @@ static void handle(conn *c) {
         case 'x':
           if (!strcasecmp(l, "x-amz-decoded-content-length"))
             dec = strtoll(v, 0, 10);
+          else if (!strcasecmp(l, "x-amz-checksum-mode"))
+            asks_sums = 1;
           else if (!strcasecmp(l, "x-amz-copy-source"))
             snprintf(copysrc, sizeof copysrc, "%s", v);
           else
@@ -598,10 +603,17 @@ static void handle(conn *c) {
         r = reply(c, "200 OK", H, "", 0, 0);
       } else if (*copysrc) {
         __atomic_fetch_add(&n_copy, 1, 0);
-        const char *x = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><CopyObjectResult "
-                        "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LastModified>2026-11-01T10:20:30.000Z</"
-                        "LastModified><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag></CopyObjectResult>";
-        r = reply(c, "200 OK", "Content-Type: application/xml\r\n", x, strlen(x), 0);
+        char X[600];
+        snprintf(X, sizeof X,
+                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?><CopyObjectResult "
+                 "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LastModified>2026-11-01T10:20:30.000Z</LastModified>"
+                 "<ETag>&quot;%s&quot;</ETag></CopyObjectResult>",
+                 *syn_etag ? syn_etag : "d41d8cd98f00b204e9800998ecf8427e");
+        long count, size;
+        char *from = copysrc + (*copysrc == '/');
+        if (syn(from, strcspn(from, "/%"), &count, &size))
+          mset(h, size, 0);
+        r = reply(c, "200 OK", "Content-Type: application/xml\r\n", X, strlen(X), 0);
       } else {
         __atomic_fetch_add(&n_put, 1, 0);
         mset(h, osz, 0);
@@ -647,6 +659,10 @@ static void handle(conn *c) {
         else if (qget(q, "location", t, sizeof t)) {
           const char *x = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><LocationConstraint "
                           "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></LocationConstraint>";
+          r = reply(c, "200 OK", "Content-Type: application/xml\r\n", x, strlen(x), 0);
+        } else if (qget(q, "uploads", t, sizeof t)) {
+          const char *x = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListMultipartUploadsResult "
+                          "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
           r = reply(c, "200 OK", "Content-Type: application/xml\r\n", x, strlen(x), 0);
         } else
           r = list(c, bucket, bl, q);
@@ -710,6 +726,8 @@ static void handle(conn *c) {
                              "ETag: %s\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nAccept-Ranges: bytes\r\nContent-Type: "
                              "application/octet-stream\r\n",
                              e);
+            if (*syn_crc && asks_sums && !part && syn(bucket, bl, &cnt, &size))
+              k += snprintf(H + k, sizeof H - k, "x-amz-checksum-crc64nvme: %s\r\nx-amz-checksum-type: FULL_OBJECT\r\n", syn_crc);
             if (part)
               snprintf(H + k, sizeof H - k, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)a, (unsigned long long)b,
                        (unsigned long long)sz);
@@ -760,6 +778,15 @@ static void stats(int s) {
   if (write(2, b, n) < 0) {
   }
 }
+static int fill_memory(const char *name) { // with the bytes of a file, over and over
+  FILE *file = fopen(name, "rb");
+  uint64_t n = file ? fread(memmap, 1, PERIOD, file) : 0;
+  if (file)
+    fclose(file);
+  for (uint64_t at = n; n && at < PERIOD; at++)
+    memmap[at] = memmap[at - n];
+  return n > 0;
+}
 int main(int ac, char **av) {
   int port = ac > 1 ? atoi(av[1]) : 9100;
   if (getenv("V"))
@@ -768,6 +795,8 @@ int main(int ac, char **av) {
     delay_us = atoi(getenv("DELAY_US"));
   if (getenv("SYN_ETAG"))
     snprintf(syn_etag, sizeof syn_etag, "%s", getenv("SYN_ETAG"));
+  if (getenv("SYN_CRC64NVME"))
+    snprintf(syn_crc, sizeof syn_crc, "%s", getenv("SYN_CRC64NVME"));
   signal(SIGPIPE, SIG_IGN);
   struct sigaction sa = {.sa_handler = stats, .sa_flags = SA_RESTART};
   sigaction(SIGUSR1, &sa, 0);
@@ -788,12 +817,17 @@ int main(int ac, char **av) {
     return 1;
   memmap = mmap(0, MEMSZ, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
   uint64_t x = 88172645463325252ull;
-  for (uint64_t i = 0; i < MEMSZ / 8; i++) {
+  for (uint64_t i = 0; i < PERIOD / 8; i++) {
     x ^= x << 13;
     x ^= x >> 7;
     x ^= x << 17;
     ((uint64_t *)memmap)[i] = x;
   }
+  if (getenv("SYN_CONTENT") && !fill_memory(getenv("SYN_CONTENT"))) {
+    perror(getenv("SYN_CONTENT"));
+    return 1;
+  }
+  memcpy(memmap + PERIOD, memmap, MEMSZ - PERIOD);
   int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};

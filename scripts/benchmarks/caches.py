@@ -12,16 +12,18 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scripts.benchmarks import hashes, sinks
+from scripts.benchmarks.judging import Verdict
 from scripts.benchmarks.measure import Measurement, measured
-from scripts.benchmarks.rounds import Place, say
+from scripts.benchmarks.programs import find_s5cmd
+from scripts.benchmarks.running import say
+from scripts.benchmarks.scene import MIB, Place
 from scripts.benchmarks.sinks import Sink
-from scripts.benchmarks.tools import s5cmd_program
-from scripts.benchmarks.workloads import MIB
 
 NODE = [
     "next@14.2.3", "react@18", "react-dom@18", "@mui/material@5", "antd@5", "date-fns@3", "lodash@4", "rxjs@7",
@@ -68,28 +70,79 @@ CASES = (
 )
 
 
-def compare(tree: str, rounds: int, place: Place) -> dict[str, object]:
-    """Return the results for one tree, ready for JSON."""
+@dataclass(frozen=True, slots=True)
+class CacheBench:
+    """The cases of one tree, beside tar and zstd."""
+
+    name: str
+    tree: str
+    packages: int = 99
+    """So many of the tree's packages."""
+    section: str = "The cache"
+    reason: str = ""
+
+    def shrink(self, files: int) -> CacheBench:
+        """Return the bench itself: a package manager makes the files."""
+        return self
+
+    def divide(self, by: int) -> CacheBench:
+        """Return a part of the tree: its first two packages."""
+        return replace(self, packages=2)
+
+    def make_title(self, data: Mapping[str, Any]) -> str:
+        """Return the title with the number of files."""
+        directory = TREES[self.tree][0]
+        return f"A {directory} of {data['files']:,} files" if data else f"A {directory} beside tar and zstd"
+
+    def measure(self, rounds: int, place: Place) -> dict[str, Any]:
+        """Return the figures of all cases and rounds."""
+        return _measure_tree(self.tree, self.packages, rounds, place)
+
+    def judge(self, data: Mapping[str, Any]) -> list[Verdict]:
+        """Return a verdict for each goal of each case."""
+        return [verdict for case in _list_cases(data) for verdict in _judge_case(case, data)]
+
+    def render(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the table of the cases."""
+        head = ["case", "wall s", "CPU s", "MiB sent or fetched", "requests (PUTs)", "peak MiB"]
+        return [
+            "Each cell: s3batch / the other = ratio. The other is `tar | zstd -3 -T0` and one upload, or one download and",
+            "`zstd -d | tar x`, by s5cmd, to the same server (rclone serve s3); it does all of that in every case.",
+            "s3batch proves each chunk by BLAKE3, and each file of a restore; tar and zstd prove a CRC of the stream.",
+            *([f"The other was not measured: {data['missing']}."] if data.get("missing") else []),
+            "",
+            f"| {' | '.join(head)} |",
+            f"| {' | '.join(['---', *['---:'] * 5])} |",
+            *(f"| {' | '.join(_make_cells(case, data))} |" for case in _list_cases(data)),
+        ]
+
+
+def _measure_tree(tree: str, packages: int, rounds: int, place: Place) -> dict[str, Any]:
     directory, *_ = TREES[tree]
-    made = {name: _made(tree, name, place.trees) for name in ("base", "added", "bumped")}
+    made = {name: _made(tree, name, packages, place.trees) for name in ("base", "added", "bumped")}
     scratch = place.scratch / f"cache-{tree}"
     scratch.mkdir()
+    absent = [name for name in ("tar", "zstd") if not shutil.which(name)] + ([] if find_s5cmd() else ["s5cmd"])
     runs: dict[str, dict[str, list[dict[str, float]]]] = {case.name: {"s3batch": [], "tar": []} for case in CASES}
-    with sinks.running("rclone", scratch) as sink:
+    with sinks.run_real_server(scratch) as sink:
         for number in range(rounds):
-            bench = _Bench(scratch / str(number), directory, made, sink, number)
+            bench = _Bench(scratch / str(number), directory, made, sink, number, has_peer=not absent)
             for case, side, run, sent, requests in bench.all():
                 figures = {"wall": run.wall, "cpu": run.cpu, "memory": run.memory, "sent": sent}
                 figures |= {"requests": sum(requests.values()), "puts": requests.get("PutObject", 0)}
                 runs[case][side].append(figures)
                 say(f"  {tree:5} {case:8} {side:8} {run.wall:7.2f} s wall {run.cpu:7.2f} s CPU {sent / MIB:8.1f} MiB")
-    return {"tree": tree, "rounds": rounds, "files": _count(made["base"]), "runs": runs}
+    missing = {"missing": f"{', '.join(absent)} not installed"} if absent else {}
+    return {"tree": tree, "rounds": rounds, "files": _count(made["base"]), "runs": runs} | missing
 
 
 class _Bench:
     """One round: both sides through all cases."""
 
-    def __init__(self, place: Path, directory: str, made: dict[str, Path], sink: Sink, number: int) -> None:
+    def __init__(
+        self, place: Path, directory: str, made: dict[str, Path], sink: Sink, number: int, *, has_peer: bool
+    ) -> None:
+        self._has_peer = has_peer
         self._place, self._ours, self._theirs = place, place / "ours", place / "theirs"
         for workspace in (self._ours, self._theirs):
             workspace.mkdir(parents=True)
@@ -108,9 +161,10 @@ class _Bench:
         # into fresh directories: beside files that were just deleted, ext4 needs several times as long to make new ones
         self._ours, self._theirs = (self._fresh(workspace) for workspace in (self._ours, self._theirs))
         yield "restore", "s3batch", *self._command("restore")
-        untarred = self._untar()
-        yield "restore", "tar", untarred, float(self._blob.stat().st_size), {}
-        yield "right", "tar", untarred, float(self._blob.stat().st_size), {}
+        if self._has_peer:
+            untarred = self._untar()
+            yield "restore", "tar", untarred, float(self._blob.stat().st_size), {}
+            yield "right", "tar", untarred, float(self._blob.stat().st_size), {}
         # what a CI does: the step that restored, the build, the step that stores
         yield from self._both("after")
         for path in (self._ours / ".s3batch", self._place / "journal.db"):
@@ -120,7 +174,8 @@ class _Bench:
     def _both(self, case: str) -> Iterator[tuple[str, str, Measurement, float, dict[str, int]]]:
         """Rebuild with each side."""
         yield case, "s3batch", *self._command("rebuild")
-        yield case, "tar", self._tar(), float(self._blob.stat().st_size), {}
+        if self._has_peer:
+            yield case, "tar", self._tar(), float(self._blob.stat().st_size), {}
 
     @staticmethod
     def _fresh(workspace: Path) -> Path:
@@ -169,12 +224,12 @@ class _Bench:
 
     def _tar(self) -> Measurement:
         target = f"s3://bench/tar-{self._number}"
-        upload = f"{s5cmd_program()} --endpoint-url {self._sink.url} --log error cp {self._blob} {target}"
+        upload = f"{find_s5cmd()} --endpoint-url {self._sink.url} --log error cp {self._blob} {target}"
         return self._shell(f"tar -cf - {self._directory} | zstd -3 -T0 -q -f -o {self._blob} && {upload}")
 
     def _untar(self) -> Measurement:
         source = f"s3://bench/tar-{self._number}"
-        download = f"{s5cmd_program()} --endpoint-url {self._sink.url} --log error cp {source} {self._blob}"
+        download = f"{find_s5cmd()} --endpoint-url {self._sink.url} --log error cp {source} {self._blob}"
         return self._shell(f"{download} && zstd -d -q -c {self._blob} | tar -xf -")
 
     def _shell(self, script: str) -> Measurement:
@@ -184,11 +239,12 @@ class _Bench:
         return run
 
 
-def _made(tree: str, name: str, parent: Path) -> Path:
+def _made(tree: str, name: str, packages: int, parent: Path) -> Path:
     """Return a tree, installed if it does not exist."""
     directory, base, added, bumped = TREES[tree]
+    base, size = base[:packages], "" if packages >= len(base) else f"-{packages}"
     wanted = {"base": base, "added": [*base, *added], "bumped": _bumped([*base, *added], bumped)}[name]
-    place = parent / f"cache-{tree}-{name}"
+    place = parent / f"cache-{tree}-{name}{size}"
     if not (place / "made").exists():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -264,33 +320,45 @@ def _count(root: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(root))
 
 
-def rows(result: dict) -> Iterator[list[str]]:
-    """Return the table's rows: medians, and the ratio of each measure round by round."""
-    for case in (each for each in CASES if each.name in result["runs"]):
-        ours, theirs = result["runs"][case.name]["s3batch"], result["runs"][case.name]["tar"]
+def _list_cases(data: Mapping[str, Any]) -> list[Case]:
+    return [case for case in CASES if data["runs"].get(case.name, {}).get("s3batch")]
 
-        def median(side: list[dict[str, float]], measure: str) -> float:
-            return statistics.median(run[measure] for run in side)
 
-        def ratio(measure: str, ours: list = ours, theirs: list = theirs) -> float:
-            return statistics.median(a[measure] / b[measure] for a, b in zip(ours, theirs, strict=True) if b[measure])
+def _judge_case(case: Case, data: Mapping[str, Any]) -> Iterator[Verdict]:
+    most_sent = FULL_SENT[data["tree"]] if case.name == "full" else case.sent
+    for measure, goal in (("cpu", case.cpu), ("wall", case.wall), ("sent", most_sent)):
+        ratio = _ratio(case, measure, data) if goal else None
+        if goal:
+            figure = "" if ratio is None else f" {ratio:.2f}"
+            text = f"{case.title}: {measure}{figure}, goal ≤ {goal:.2f}"
+            yield Verdict(text, None if ratio is None else ratio <= goal)
+    for measure, most in (("requests", case.requests), ("puts", case.puts)):
+        if most:
+            reached = _median(case, "s3batch", measure, data)
+            yield Verdict(f"{case.title}: {measure} {reached:.0f}, goal ≤ {most}", reached <= most)
 
-        verdicts = []
-        bytes_sent = FULL_SENT[result["tree"]] if case.name == "full" else case.sent
-        for measure, goal in (("cpu", case.cpu), ("wall", case.wall), ("sent", bytes_sent)):
-            if goal:
-                word = "met" if ratio(measure) <= goal else "missed"
-                verdicts.append(f"{measure} ≤ {goal:.2f}: **{word}**")
-        for measure, most in (("requests", case.requests), ("puts", case.puts)):
-            if most:
-                word = "met" if median(ours, measure) <= most else "missed"
-                verdicts.append(f"{measure} ≤ {most}: **{word}**")
-        yield [
-            case.title,
-            f"{median(ours, 'wall'):.2f} / {median(theirs, 'wall'):.2f} = {ratio('wall'):.2f}",
-            f"{median(ours, 'cpu'):.2f} / {median(theirs, 'cpu'):.2f} = {ratio('cpu'):.2f}",
-            f"{median(ours, 'sent') / MIB:.1f} / {median(theirs, 'sent') / MIB:.1f} = {ratio('sent'):.3f}",
-            f"{median(ours, 'requests'):.0f} ({median(ours, 'puts'):.0f})",
-            f"{max(run['memory'] for run in ours) / MIB:.0f}",
-            "; ".join(verdicts),
-        ]
+
+def _median(case: Case, side: str, measure: str, data: Mapping[str, Any]) -> float:
+    runs = data["runs"][case.name][side]
+    return statistics.median(run[measure] for run in runs) if runs else 0.0
+
+
+def _ratio(case: Case, measure: str, data: Mapping[str, Any]) -> float | None:
+    """Return the median of the ratios of each round; nothing without a peer."""
+    ours, theirs = (data["runs"][case.name][side] for side in ("s3batch", "tar"))
+    ratios = [a[measure] / b[measure] for a, b in zip(ours, theirs, strict=False) if b[measure]]
+    return statistics.median(ratios) if ratios else None
+
+
+def _make_cells(case: Case, data: Mapping[str, Any]) -> Iterator[str]:
+    yield case.title
+    for measure, unit, form in (("wall", 1, ".2f"), ("cpu", 1, ".2f"), ("sent", MIB, ".1f")):
+        ours, theirs = (_median(case, side, measure, data) / unit for side in ("s3batch", "tar"))
+        ratio = _ratio(case, measure, data)
+        yield f"{ours:{form}}" + ("" if ratio is None else f" / {theirs:{form}} = {ratio:.3g}")
+    requests, puts = (_median(case, "s3batch", measure, data) for measure in ("requests", "puts"))
+    yield f"{requests:.0f} ({puts:.0f})"
+    yield f"{max(run['memory'] for run in data['runs'][case.name]['s3batch']) / MIB:.0f}"
+
+
+BENCHES = tuple(CacheBench(f"cache-{tree}", tree) for tree in TREES)

@@ -6,29 +6,81 @@ import http.client
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from s3batch.archive.hashing import chunk_id
 from s3batch.cache.gc_protocol import RECORD_LIFE, RECORDS, DeletionRecord
 from scripts.benchmarks import hashes
+from scripts.benchmarks.judging import Verdict
 from scripts.benchmarks.measure import Measurement, measured
-from scripts.benchmarks.rounds import Place, say
+from scripts.benchmarks.running import say
+from scripts.benchmarks.scene import Place
 from tests.rig.servers import ROOT
 
 CACHES, DELAY_MS = 5000, 30
-GOALS = {"list": 10.0, "list again": 10.0, "dry prune": 10.0, "prune of 2,500": 30.0}
+GOALS = {"list": 10.0, "list again": 10.0, "dry prune": 10.0, "prune of half": 30.0}
 """Seconds."""
 MEMORY = 120 << 20
 LATER = 5.0
 """Seconds by which a rebuild that meets a killed prune's record may be slower."""
 
 
-def compare(place: Place, count: int = CACHES) -> dict[str, object]:
-    """Return the results, ready for JSON."""
+@dataclass(frozen=True, slots=True)
+class CleanupBench:
+    """``cache list`` and ``cache prune``. No program does the same, so the goals are seconds."""
+
+    caches: int = CACHES
+    name: str = "cleanups"
+    section: str = "The cache"
+    reason: str = ""
+
+    def shrink(self, files: int) -> CleanupBench:
+        """Return the bench with so many caches."""
+        return replace(self, caches=files)
+
+    def divide(self, by: int) -> CleanupBench:
+        """Return the bench with fewer caches."""
+        return replace(self, caches=self.caches // by)
+
+    def make_title(self, data: Mapping[str, Any]) -> str:
+        """Return the title with the number of caches."""
+        return f"{data.get('caches', self.caches):,} caches listed and cleaned up, {DELAY_MS} ms a request"
+
+    def measure(self, rounds: int, place: Place) -> dict[str, Any]:
+        """Return the figures of each command, which runs once: a prune cannot be repeated."""
+        return _measure_commands(place, self.caches)
+
+    def judge(self, data: Mapping[str, Any]) -> list[Verdict]:
+        """Return a verdict for each goal."""
+        runs, memory = data["cleanups"], max(each["memory"] for each in data["cleanups"].values())
+        slower = runs["rebuild after a killed prune"]["wall"] - runs["rebuild"]["wall"]
+        return [
+            *(
+                Verdict(f"{name}: {runs[name]['wall']:.1f} s, goal ≤ {goal:.0f} s", runs[name]["wall"] <= goal)
+                for name, goal in GOALS.items()
+            ),
+            Verdict(f"peak memory {memory >> 20} MiB, goal ≤ {MEMORY >> 20} MiB", memory <= MEMORY),
+            Verdict(f"a killed prune costs a rebuild {slower:.1f} s, goal ≤ {LATER:.0f} s", slower <= LATER),
+        ]
+
+    def render(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the table of the commands."""
+        lines = ["| command | wall s | CPU s | peak MiB |", "| --- | ---: | ---: | ---: |"]
+        for name, each in data["cleanups"].items():
+            lines.append(f"| {name} | {each['wall']:.2f} | {each['cpu']:.2f} | {each['memory'] >> 20} |")
+        return lines
+
+
+BENCH = CleanupBench()
+
+
+def _measure_commands(place: Place, count: int) -> dict[str, Any]:
     scratch = place.scratch / "cleanups"
     scratch.mkdir()
     runs: dict[str, dict[str, float]] = {}
@@ -43,7 +95,7 @@ def compare(place: Place, count: int = CACHES) -> dict[str, object]:
         run("dry prune", "prune", "s3://bench", "--ttl", "30d", "--dry-run")  # it leaves no index
         run("list", "list", "s3://bench")
         run("list again", "list", "s3://bench")
-        run("prune of 2,500", "prune", "s3://bench", "--ttl", "30d")
+        run("prune of half", "prune", "s3://bench", "--ttl", "30d")
         for name, killed in (("rebuild", False), ("rebuild after a killed prune", True)):
             workspace = scratch / name.replace(" ", "-")
             (workspace / "v").mkdir(parents=True)
@@ -84,26 +136,3 @@ def _leave_record(url: str, content: bytes) -> None:
     connection.request("PUT", f"/bench/{RECORDS}killed", msgspec.json.encode(record))
     connection.getresponse().read()
     connection.close()
-
-
-def section(result: dict) -> str:
-    """Return the part of the page."""
-    runs, memory = result["cleanups"], max(each["memory"] for each in result["cleanups"].values())
-    slower = runs["rebuild after a killed prune"]["wall"] - runs["rebuild"]["wall"]
-    lines = [
-        f"## Listing and cleaning up {result['caches']:,} caches, every request {result['delay_ms']} ms away",
-        "",
-        f"{result['date']}: `{result['command']}`",
-        "",
-        "| command | wall s | CPU s | peak MiB | goal |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    for name, each in runs.items():
-        goal = GOALS.get(name)
-        verdict = f"≤ {goal:.0f} s: **{'met' if each['wall'] <= goal else 'missed'}**" if goal else ""
-        lines.append(f"| {name} | {each['wall']:.2f} | {each['cpu']:.2f} | {each['memory'] >> 20} | {verdict} |")
-    word = "met" if memory <= MEMORY else "missed"
-    lines += ["", f"- goal: at most {MEMORY >> 20} MiB: {memory >> 20} MiB, **{word}**"]
-    word = "met" if slower <= LATER else "missed"
-    lines += [f"- goal: a killed prune's record costs a rebuild at most {LATER:.0f} s: {slower:.2f} s, **{word}**", ""]
-    return "\n".join(lines)

@@ -10,30 +10,29 @@ import trustme
 
 from scripts.benchmarks import sinks
 from scripts.benchmarks.measure import measured
-from scripts.benchmarks.tools import TOOLS, Errand
+from scripts.benchmarks.scene import MIB, Scene, Side
 from tests.rig.faults import Request
 from tests.rig.proxy import FaultProxy
 
 UNSIGNED = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+LARGE = 100 * MIB
+"""Bytes that every program sends in parts."""
 
 
-def seen(tool: str, directory: Path, *, size: int, tls: bool, signed: bool) -> str:
-    """In words, what was computed over the content of one file of ``size`` bytes."""
-    directory.mkdir(parents=True)
-    (directory / "tree").mkdir()
-    (directory / "tree" / "file").write_bytes(bytes(size))
-    with sinks.running("plain", directory) as sink:
-        context, environment = _tls(directory) if tls else (None, {})
+def see_hashes(side: Side, directory: Path, *, size: int, has_tls: bool) -> str:
+    """Return in words what a program computes over the content of a file of ``size`` bytes."""
+    for name in ("tree", "empty"):
+        (directory / name).mkdir(parents=True)
+    (directory / "tree" / "file").write_bytes(bytes(min(size, LARGE)))
+    with sinks.run_null_server(directory) as sink:
+        context, trusted = _make_tls(directory) if has_tls else (None, {})
         with FaultProxy(sink.url, tls=context) as recorder:
-            errand = Errand(directory / "tree", "bench/hashes", recorder.url, directory / "journal.db", signed)
-            run = measured(
-                TOOLS[tool](errand), plain_environment(directory) | sink.environment | environment, directory
-            )
+            tree = directory / "tree"
+            scene = Scene(recorder.url, 1, size, tree, directory, directory / "down", "bench/hashes")
+            run = measured(side.command(scene), plain_environment(directory) | sink.environment | trusted, directory)
             if run.code != 0:
-                raise SystemExit(f"{tool} failed with exit code {run.code} through the recorder:\n{run.output}")
-            return describe(
-                request for request in recorder.requests if request.operation in ("PutObject", "UploadPart")
-            )
+                raise SystemExit(f"{side.name} failed with exit code {run.code} through the recorder:\n{run.output}")
+            return describe(each for each in recorder.requests if each.operation in ("PutObject", "UploadPart"))
 
 
 def plain_environment(home: Path) -> dict[str, str]:
@@ -49,7 +48,7 @@ def plain_environment(home: Path) -> dict[str, str]:
 
 
 def describe(requests: Iterable[Request]) -> str:
-    """Names of the digests in the heads of upload requests."""
+    """Return the names of the digests in the heads of upload requests."""
     found: list[str] = []
     for headers in (request.headers for request in requests):
         payload = headers.get("x-amz-content-sha256", "")
@@ -63,7 +62,7 @@ def describe(requests: Iterable[Request]) -> str:
     return " + ".join(found) or "nothing"
 
 
-def _tls(directory: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
+def _make_tls(directory: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -1,157 +1,98 @@
-"""From results to docs/benchmarks.md: medians, ratios to s5cmd round by round, goals met and missed."""
+"""From stored results to docs/benchmarks.md."""
 
 from __future__ import annotations
 
-import platform
-import statistics
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scripts.benchmarks import caches, cleanups, runner
+from scripts.benchmarks import calibration
+from scripts.benchmarks.row import Bench
 
-MIB = 1 << 20
 INTRODUCTION = """\
 # Benchmarks
 
-Made by [`scripts/bench`](../scripts/bench); nothing here is written by hand. The programs take turns, round after
-round, on the same machine, and each ratio is the median over the rounds of a program's figure divided by s5cmd's figure
-of the *same* round: this machine's speed changes from minute to minute, and only the ratios are worth something.
+`scripts/bench` writes this page from `docs/benchmarks.json`, where it stores what it measured. Nothing here is written by
+hand but the sentences after "Why", which are stored with the results.
 
-CPU is that of all processes of a program, memory the peak of the sum of their proportional set sizes. The null server
-[`scripts/s3sink.c`](../scripts/s3sink.c) checks and stores nothing and costs next to nothing, so that the client is what
-is measured; it and the clients share the machine. "hashes" is what was seen in the requests of each program: whether
-the SHA-256 of each body is part of the signature, and which checksum or MD5 goes along for the server to verify.
-"s5cmd" uploads into an empty prefix by its `cp`, several times cheaper than its `sync`, which looks for what is there;
-s3batch, rclone and the AWS command line always do their `sync`, and s3batch keeps its journal, on disk.
+- The programs of a row take turns, round after round, on one machine. A ratio is the median over the rounds of a program's
+  figure divided by the peer's figure of the *same* round. Ratios count; seconds change with the machine and its load.
+- CPU is that of all processes of a program. Memory is the peak of the sum of their proportional set sizes.
+- The server is [`scripts/s3sink.c`](../scripts/s3sink.c) unless a row says otherwise. It checks and stores nothing and costs
+  next to nothing, so that the client is what is measured. It shares the machine with the clients.
+- Trees and downloads are in memory where there is room for them. The journal of s3batch is on a disk.
+- "hashes and proves" of uploads is what was seen in the requests of each program: whether the SHA-256 of each body is
+  signed, and which checksum or MD5 goes along for the server to verify.
+- Two fixed loops, one in Python and one in C, run before and after each row. They show how fast the machine was, and by the
+  ratio of wall to CPU, whether others loaded it.
 """
+FEW = 4
+"""So many goals of one row are listed one by one in the overview."""
 
 
-def page(results: dict[str, Any], versions: dict[str, str]) -> str:
-    """Return the whole document."""
-    sections = [_workload(result) for result in results.values() if "hashes" in result]
-    if duels := [result for result in results.values() if "duel" in result]:
-        sections.append(runner.section(duels))
-    if "memory" in results:
-        sections.append(_memory(results["memory"]))
-    if "journal" in results:
-        sections.append(_journal(results["journal"]))
-    sections += [_cache(result) for result in results.values() if "tree" in result]
-    if "cleanups" in results:
-        sections.append(cleanups.section(results["cleanups"]))
-    return "\n".join([INTRODUCTION, _machine(versions), *sections])
-
-
-def _machine(versions: dict[str, str]) -> str:
-    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
-    cores = sum(line.startswith("processor") for line in _lines("/proc/cpuinfo"))
-    gib = int(_lines("/proc/meminfo")[0].split()[1]) / (1 << 20)
-    lines = [
-        f"Machine: {cores} cores ({model}), {gib:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}."
-    ]
-    lines += ["", *(f"- {name}: {version}" for name, version in versions.items())]
+def make_page(benches: Sequence[Bench], results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the whole page; rows without a result are named."""
+    measured = [bench for bench in benches if bench.name in results]
+    lines = [INTRODUCTION, *_list_environments(measured, results), "", "## All goals", ""]
+    lines += ["| row | beside | goals |", "| --- | --- | --- |"]
+    lines += [_summarize(bench, results[bench.name]["data"]) for bench in measured]
+    if absent := [f"`{bench.name}`" for bench in benches if bench.name not in results]:
+        lines += ["", f"Not measured yet: {', '.join(absent)}."]
+    section = ""
+    for bench in measured:
+        if bench.section != section:
+            section = bench.section
+            lines += ["", f"## {section}"]
+        lines += ["", *_render(bench, results[bench.name])]
     return "\n".join([*lines, ""])
 
 
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
+def _list_environments(benches: Sequence[Bench], results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each machine, Python and set of programs, with its rows where there are several."""
+    found: dict[str, list[str]] = {}
+    for bench in benches:
+        record = results[bench.name]
+        programs = ", ".join(f"{name} ({version})" for name, version in record["versions"].items())
+        text = f"{record['machine']}; {record['python']}; {programs}"
+        found.setdefault(text, []).append(f"`{bench.name}`")
+    for text, names in found.items():
+        yield f"- {text}{'' if len(found) == 1 else ': ' + ', '.join(names)}"
 
 
-def _workload(result: dict[str, Any]) -> str:
-    lines = [f"## {result['title']}", "", f"Rounds: {result['rounds']}, {result['date']}: `{result['command']}`", ""]
-    lines += ["| program | hashes | wall s (min-max) | CPU s | peak MiB | wall / s5cmd | CPU / s5cmd |"]
-    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [_row(tool, result) for tool in result["runs"]]
-    goals = list(_goals(result))
-    return "\n".join([*lines, "", *goals, *([""] if goals else [])])
+def _summarize(bench: Bench, data: Mapping[str, Any]) -> str:
+    peer = list(data.get("sides", {}))[1:2]
+    verdicts = bench.judge(data)
+    goals = "; ".join(map(str, verdicts)) or f"none: {bench.reason}"
+    if len(verdicts) > FEW:
+        missed = "; ".join(verdict.text for verdict in verdicts if not verdict.is_met)
+        met = sum(verdict.is_met is True for verdict in verdicts)
+        goals = f"{met} of {len(verdicts)} met" + (f"; not met: {missed}" if missed else "")
+    return f"| {bench.make_title(data)} | {''.join(peer)} | {goals} |"
 
 
-def _row(tool: str, result: dict[str, Any]) -> str:
-    runs = [run for run in result["runs"][tool] if run]
-    walls = [run["wall"] for run in runs]
-    cells = [
-        tool,
-        result["hashes"][tool],
-        f"{statistics.median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})",
-        f"{statistics.median(run['cpu'] for run in runs):.2f}",
-        f"{max(run['memory'] for run in runs) / MIB:.0f}",
-        f"{ratio(result, tool, 'wall'):.2f}",
-        f"{ratio(result, tool, 'cpu'):.2f}",
+def _render(bench: Bench, record: Mapping[str, Any]) -> Iterator[str]:
+    data, verdicts = record["data"], bench.judge(record["data"])
+    yield f"### {bench.make_title(data)}"
+    yield ""
+    rounds = f"{data['rounds']} rounds, " if "rounds" in data else ""
+    yield f"{rounds}{record['date']}: `{record['command']}`"
+    yield ""
+    yield from bench.render(data)
+    yield ""
+    yield from (f"- {verdict}" for verdict in verdicts)
+    if not verdicts:
+        yield f"- no goal: {bench.reason}"
+    if note := record.get("note"):
+        yield f"- Why: {note}"
+    if loops := record.get("calibration"):
+        yield f"- {calibration.describe(loops['before'], loops['after'])}"
+
+
+def find_unexplained(benches: Sequence[Bench], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the rows that miss a goal without a sentence that says why."""
+    return [
+        bench.name
+        for bench in benches
+        if (record := results.get(bench.name))
+        and not record.get("note")
+        and any(verdict.is_met is False for verdict in bench.judge(record["data"]))
     ]
-    return f"| {' | '.join(cells)} |"
-
-
-def ratio(result: dict[str, Any], tool: str, measure: str) -> float:
-    """Median over the rounds of a tool's figure by s5cmd's of the same round."""
-    pairs = zip(result["runs"][tool], result["runs"]["s5cmd"], strict=True)
-    return statistics.median(ours[measure] / theirs[measure] for ours, theirs in pairs if ours and theirs)
-
-
-def _goals(result: dict[str, Any]) -> Iterator[str]:
-    for goal in result["goals"]:
-        reached = ratio(result, "s3batch", goal["measure"])
-        word = verdict(reached, goal["ratio"], goal["stretch"])
-        name = {"cpu": "CPU", "wall": "wall"}[goal["measure"]]
-        yield f"- goal {name} ≤ {goal['ratio']:.2f} × s5cmd (stretch {goal['stretch']:.2f}): {reached:.2f}, **{word}**"
-
-
-def verdict(reached: float, goal: float, stretch: float) -> str:
-    """In a word."""
-    if reached <= stretch:
-        return "stretch reached"
-    return "met" if reached <= goal else "missed"
-
-
-def _memory(result: dict[str, Any]) -> str:
-    (few, small), (many, large) = result["peaks"].items()
-    word = "met" if abs(large / small - 1) <= 0.2 else "missed"
-    return "\n".join(
-        [
-            "## Peak memory of s3batch, all processes",
-            "",
-            f"{result['date']}: `{result['command']}`",
-            "",
-            "| files of 1 KiB | peak MiB |",
-            "| ---: | ---: |",
-            f"| {int(few):,} | {small / MIB:.0f} |",
-            f"| {int(many):,} | {large / MIB:.0f} |",
-            "",
-            f"- goal: within 20 % of each other: {large / small - 1:+.0%}, **{word}**",
-            "",
-        ]
-    )
-
-
-def _journal(result: dict[str, Any]) -> str:
-    word = verdict(result["median"], 0.10, 0.05)
-    return "\n".join(
-        [
-            "## What the journal costs",
-            "",
-            f"{result['date']}: `{result['command']}`",
-            "",
-            f"A first upload of {result['files']:,} files of 4 KiB, with a stop-watch around every method of the journal.",
-            "",
-            f"- goal: at most 10 % of all CPU (stretch 5 %): {result['median']:.1%}, **{word}**",
-            "",
-        ]
-    )
-
-
-def _cache(result: dict[str, Any]) -> str:
-    name = {"node": "a node_modules", "venv": "a .venv"}[result["tree"]]
-    head = ["case", "wall s", "CPU s", "MiB sent or fetched", "requests (PUTs)", "peak MiB", "goals"]
-    lines = [
-        f"## The cache: {name} of {result['files']:,} files",
-        "",
-        f"Rounds: {result['rounds']}, {result['date']}: `{result['command']}`",
-        "",
-        "Each cell: s3batch / the other = ratio. The other is `tar | zstd -3 -T0` and one upload, or one download and",
-        "`zstd -d | tar x`, by s5cmd, to the same server (rclone serve s3); it does all of that in every case.",
-        "",
-        f"| {' | '.join(head)} |",
-        f"| {' | '.join(['---', *['---:'] * 5, '---'])} |",
-        *(f"| {' | '.join(row)} |" for row in caches.rows(result)),
-        "",
-    ]
-    return "\n".join(lines)

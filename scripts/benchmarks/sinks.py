@@ -7,10 +7,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import trustme
 
@@ -30,35 +31,36 @@ class Sink:
 
 
 @contextmanager
-def running(kind: str, directory: Path, *, etag: str = "") -> Iterator[Sink]:
-    """Return the sink of this kind: plain, latency (20 ms on every request), tls, or rclone.
-
-    ``etag`` is that of all objects in the null server's synthetic buckets.
-    """
-    if kind == "rclone":
-        with servers.running("rclone", directory / "rclone") as server:
-            client = buckets.client(server)
-            client.create_bucket(Bucket="bench")
-            keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-
-            def sizes(bucket: str, prefix: str) -> list[int]:
-                pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-                return [each["Size"] for page in pages for each in page.get("Contents", [])]
-
-            yield Sink(server.url, keys, sizes)
-        return
-    environment = trust(directory) if kind == "tls" else {}
+def run_null_server(
+    directory: Path, *, has_tls: bool = False, delay_ms: int = 0, content: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Sink]:
+    """Run the null server. ``content`` tells what it lists and gives: ``trees.make_sink_environment``."""
+    trusted = trust(directory) if has_tls else {}
     port = servers.free_port()
-    delay = {"DELAY_US": "20000"} if kind == "latency" else {}
-    content = {"SYN_ETAG": etag} if etag else {}
-    process = subprocess.Popen([built(kind == "tls"), str(port)], cwd=directory, env=os.environ | delay | content)
+    delay = {"DELAY_US": str(delay_ms * 1000)} if delay_ms else {}
+    process = subprocess.Popen([built(has_tls), str(port)], cwd=directory, env=os.environ | delay | content)
     try:
         await_port(port)
         keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
-        yield Sink(f"http{'s' if kind == 'tls' else ''}://127.0.0.1:{port}", keys | environment)
+        yield Sink(f"http{'s' if has_tls else ''}://127.0.0.1:{port}", keys | trusted)
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def run_real_server(directory: Path) -> Iterator[Sink]:
+    """Run rclone's server, with a bucket named bench."""
+    with servers.running("rclone", directory / "rclone") as server:
+        client = buckets.client(server)
+        client.create_bucket(Bucket="bench")
+        keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+
+        def sizes(bucket: str, prefix: str) -> list[int]:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [each["Size"] for page in pages for each in page.get("Contents", [])]
+
+        yield Sink(server.url, keys, sizes)
 
 
 def built(tls: bool) -> str:
