@@ -251,6 +251,12 @@ class Objects:
         values = (*_compute_key_range(prefix), self.generation)
         return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
 
+    def read_listed_below(self, prefix: str) -> list[str]:
+        """Return the keys of the current listing that begin with ``prefix``. They have to be few."""
+        values = (*_compute_key_range(prefix), self.generation)
+        rows = self._store.rows(f"SELECT key FROM object WHERE {_BELOW} AND listed = ?", values)  # noqa: S608
+        return [key for (key,) in rows]
+
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
         """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Part of a batch.
 

@@ -15,6 +15,8 @@ from s3batch.files.private import OWN_DIRECTORY
 
 OWN = f"{OWN_DIRECTORY}/"
 """The directory of s3batch below a target, and at a cache's root."""
+PROBE = f"{OWN}probe-"
+"""The beginning of the names of objects that show what a store does. They are deleted at once."""
 CACHE_MARK = f"{OWN}cache"
 """The mark at a cache's root: objects below ``v1/`` there belong to the cache."""
 BACKUP_MARK = ".s3batch-backup"

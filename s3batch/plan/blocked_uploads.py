@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Attributes, Kind, Reason, Stage
 from s3batch.objects.headers import make_put_headers
-from s3batch.objects.own_keys import OWN
+from s3batch.objects.own_keys import PROBE
 from s3batch.plan.deletes import check_delete_guards, find_deletable_objects, make_delete_operation
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
@@ -111,7 +111,7 @@ class BlockedUploads:
 
 def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bool:
     """Return true if the store takes an object, but no other below it. Both are removed again."""
-    parent = f"{prefix}{OWN}probe-{secrets.token_hex(8)}"
+    parent = f"{prefix}{PROBE}{secrets.token_hex(8)}"
     child = f"{parent}/child"
     try:
         if not bucket.ask(_make_probe_request(parent, headers)).ok:

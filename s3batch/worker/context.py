@@ -158,8 +158,8 @@ class Tools:
     """This worker has probed what a copy keeps, or has tried to."""
     source_refuses_tags: bool = False
     """The tags of the source's objects cannot be read."""
-    source_counts_tags: bool = False
-    """A response of the source has said how many tags there are."""
+    source_counts_tags: set[str] = field(default_factory=set)
+    """The methods whose responses of the source have said how many tags there are."""
     counts_tags: bool = False
     """A HEAD has said how many tags there are."""
     compares_times: bool = False

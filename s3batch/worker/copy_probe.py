@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from s3batch.objects.headers import METADATA_PREFIX, name_header_aspect
-from s3batch.objects.own_keys import OWN
+from s3batch.objects.own_keys import PROBE
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.event_loop import sleep
@@ -39,7 +39,7 @@ async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     if tools.copies_probed or tools.quirks.has(QuirkKind.COPY_PROBED):
         return
     tools.is_looking = tools.copies_probed = True
-    parent = f"{operation.key.removesuffix(operation.path)}{OWN}probe-{secrets.token_hex(8)}"
+    parent = f"{operation.key.removesuffix(operation.path)}{PROBE}{secrets.token_hex(8)}"
     try:
         lost = await _find_lost_by_copy(parent, tools)
         if lost is not None:
@@ -67,13 +67,14 @@ async def _find_lost_by_copy(parent: str, tools: Tools) -> frozenset[str] | None
     lost = {name_header_aspect(name) for name, value in _HEADERS.items() if _value_of(head, name) != value}
     if lost:  # or they were never kept
         before = await send_request(requests.head_object(parent))
+        if not before.ok:
+            return None  # another job has removed it
         lost -= {name_header_aspect(name) for name, value in _HEADERS.items() if _value_of(before, name) != value}
-    if (
-        head.headers.get("x-amz-tagging-count") != "1"
-        and await _has_tags(parent)
-        and not await _has_tags(f"{parent}-copy")
-    ):
-        lost.add(TAGS)
+    if head.headers.get("x-amz-tagging-count") != "1":
+        if await _has_tags(parent):
+            lost |= set() if await _has_tags(f"{parent}-copy") else {TAGS}
+        elif not (await send_request(requests.head_object(parent))).ok:
+            return None
     return frozenset(lost)
 
 

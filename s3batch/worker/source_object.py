@@ -171,10 +171,17 @@ async def is_refused_copy(operation: Operation, response: Response, tools: Tools
     return head.ok
 
 
-async def read_source_tags(operation: Operation, remote: RemoteAttributes, tools: Tools) -> tuple[tuple[str, str], ...]:
-    """Return the tags of the source object; none, with one warning, where they cannot be read."""
-    tools.source_counts_tags = tools.source_counts_tags or bool(remote.tag_count)
-    known_to_have_none = not remote.tag_count and (tools.source_counts_tags or not find_source(tools).endpoint.url)
+async def read_source_tags(
+    operation: Operation, remote: RemoteAttributes, tools: Tools, *, method: str = "HEAD"
+) -> tuple[tuple[str, str], ...]:
+    """Return the tags of the source object; none, with one warning, where they cannot be read.
+
+    ``remote`` is from the response to a request with this method. A store may count tags with GET and not with HEAD.
+    """
+    if remote.tag_count:
+        tools.source_counts_tags.add(method)
+    counts = method in tools.source_counts_tags or not find_source(tools).endpoint.url
+    known_to_have_none = not remote.tag_count and counts
     if remote.tag_count == "0" or known_to_have_none or tools.source_refuses_tags:
         return ()
     request = requests.get_object_tagging(find_source(tools).key(operation.path))

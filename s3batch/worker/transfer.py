@@ -213,7 +213,8 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
     remote = RemoteAttributes.from_headers(response.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
-        merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
+        method = "HEAD" if marker else "GET"
+        merged = replace(merged, tags=await read_source_tags(operation, remote, tools, method=method))
     headers = {**make_transfer_headers(merged, remote), **condition}
     request = requests.put_object(operation.key, response.body, headers)
     sent = await send_checked(request, tools.checks)

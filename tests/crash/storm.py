@@ -1,10 +1,12 @@
 """A storm: the real program killed at random again and again, over a network that fails at random, until it is done.
 
-    python -m tests.crash.storm --rounds 100 --seed 7 --server moto
+    python -m tests.crash.storm --direction down --rounds 100 --seed 7 --server moto
 
 Each round has a tree and a bucket of its own and a seed that tells everything but the kernel's timing. After at
 most eight kills the program is let run, and then every byte, every request and the journal are looked at. What a
-round did is printed; the first round that ends wrong ends the storm, and its seed is said.
+round did is printed; the first round that ends wrong ends the storm, and its seed is said. ``--go-on`` counts such rounds
+instead, and ends with 1. Downloads and transfers are in :mod:`tests.crash.download_storm` and
+:mod:`tests.crash.copy_storm`.
 """
 
 from __future__ import annotations
@@ -17,25 +19,22 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from s3batch.failpoints import NAMES
-from tests.crash.scene import KILLS, MIB, Scene, acknowledged, make_scene, workers_of
+from tests.crash import copy_storm, download_storm
+from tests.crash.scene import MIB, Scene, acknowledged, make_scene, workers_of
+from tests.crash.storm_run import LATE, break_network, expect_writes_late, hold_up, run_once, say, send_signal
 from tests.rig import buckets, program, servers
-from tests.rig.faults import Delay, DuringReply, DuringRequest, Fault, Refuse, Reset
 from tests.rig.proxy import FaultProxy
 
 MOST_KILLS = 8
-LATE = 3.0
-"""Seconds: the longest that a request is held up, and the program's timeout where some are."""
 TEN_MINUTES = 600
-FAULTS: tuple[Fault, ...] = (
-    Reset(), Reset(after=True), Refuse(500, "InternalError"), Refuse(503, "SlowDown"), Delay(0.4),
-    DuringReply(cut=10), DuringRequest(cut=100_000),
-)  # fmt: skip
 CLOCK = program.ROOT / "tests" / "rig" / "clock"
 POINTS = NAMES[: NAMES.index("worker-started") + 1]
 """Those of a sync."""
@@ -48,18 +47,19 @@ def storm_round(scene: Scene, chance: random.Random, *, evils: bool) -> Counter[
     faulty, late = chance.random() < 0.5, evils and chance.random() < 0.25
     if late:
         done["rounds with late requests"] += 1
-        scene.environment |= {"S3BATCH_TIMEOUT": f"{LATE:g}", "S3BATCH_TEST_LONGEST_WAIT": "20"}
+        expect_writes_late(scene)
     for number in range(chance.randint(1, MOST_KILLS)):
         scene.proxy.rules.clear()
         if faulty:
-            _break_network(scene.proxy, chance)
+            break_network(scene.proxy, chance)
         if late:
-            _hold_up(scene.proxy, chance)
+            hold_up(scene.proxy, chance)
         if evils and chance.random() < 0.3:
             _set_clock(scene, chance)
             done["clocks set"] += 1
-        ended = _one_run(scene, chance, first=number == 0, done=done, evils=evils)
-        if ended == 0 or chance.random() < 0.2:
+        disturb = partial(_disturb, scene, chance, done, evils=evils)
+        ended = run_once(scene, chance, done, POINTS, first=number == 0, disturb=disturb)
+        if ended.code == 0 or chance.random() < 0.2:
             _change_tree(scene, chance)
             done["changes of the tree"] += 1
     scene.proxy.rules.clear()
@@ -83,67 +83,6 @@ def storm_round(scene: Scene, chance: random.Random, *, evils: bool) -> Counter[
     return done
 
 
-def _one_run(scene: Scene, chance: random.Random, *, first: bool, done: Counter[str], evils: bool) -> int:
-    """Start it, and do something bad to it at a random moment."""
-    crash_at = f"{chance.choice(POINTS)}:{chance.randint(1, 6)}:{scene.cwd}/died{time.monotonic_ns()}"
-    way = chance.choice(["point", *KILLS, *KILLS, "SIGTERM", "SIGINT"])
-    environment = {"S3BATCH_TEST_CRASH_AT": crash_at} if way == "point" else {}
-    stopped: list[int] = []
-    seen = len(scene.proxy.requests)
-    if first or not scene.journal.exists() or chance.random() < 0.4:
-        process = scene.start(crash_at=environment.get("S3BATCH_TEST_CRASH_AT", ""))
-    else:
-        arguments = ["resume", "--journal", scene.journal, "--workers", "2"]
-        process = program.start(arguments, scene.environment | environment, scene.cwd)
-    if way != "point":
-        soonest = 0 if way in KILLS else 1  # before that, Python itself may not be ready for a signal
-        moment = chance.choice([soonest, 1, chance.randint(2, 20), chance.randint(2, 60)])
-        _await_moment(process, scene.proxy, seen + moment)
-        if evils:
-            _disturb(scene, process, chance, done, stopped)
-        time.sleep(chance.choice([0, chance.uniform(0, 0.05), chance.uniform(0, 0.3)]))
-        if way in KILLS:
-            KILLS[way](process)
-        else:
-            process.send_signal(signal.Signals[way])
-    _wake(stopped, chance)
-    ended = program.finish(process)
-    done["kills: " + way] += 1
-    done[f"exit {ended.code}"] += 1
-    # a signal that comes while Python itself ends, after all is done, is the system's business
-    late = way in ("SIGTERM", "SIGINT") and ended.code == -signal.Signals[way] and "done in" in ended.stderr
-    # -15: the signal came before Python ran its first line of ours
-    held_off = done["rivals"] > 0 and (ended.code == 3 or (ended.code == 2 and "is superseded by" in ended.stderr))
-    assert late or held_off or ended.code in (0, 1, 4, -9, -15, 130, 143), (ended.code, ended.stderr)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    assert "this is a bug" not in ended.stderr, ended.stderr
-    return ended.code
-
-
-def _await_moment(process: subprocess.Popen[str], proxy: FaultProxy, requests: int) -> None:
-    """Until so many requests have been made, the process is over, or it takes too long."""
-    until = time.monotonic() + 3
-    while len(proxy.requests) < requests and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.001)
-
-
-def say(text: str, stream: TextIO = sys.stdout) -> None:
-    stream.write(text + "\n")
-    stream.flush()
-
-
-def _break_network(proxy: FaultProxy, chance: random.Random) -> None:
-    for fault in chance.sample(FAULTS, 3):
-        proxy.on("", fault, probability=0.05, seed=chance.randrange(10**6))
-
-
-def _hold_up(proxy: FaultProxy, chance: random.Random) -> None:
-    """Have some writes wait in the network, longer than their sender may live."""
-    for operation in ("PutObject", "CreateMultipartUpload", "CompleteMultipartUpload", "DeleteObjects"):
-        fault = Delay(chance.uniform(0.5, LATE - 0.5))
-        proxy.on(operation, fault, probability=0.1, seed=chance.randrange(10**6))
-
-
 def _set_clock(scene: Scene, chance: random.Random) -> None:
     """Have the program's clock be wrong by up to ten minutes, and be set while it runs."""
     first, then = (chance.choice([0, chance.randint(-TEN_MINUTES, TEN_MINUTES)]) for _ in range(2))
@@ -152,36 +91,32 @@ def _set_clock(scene: Scene, chance: random.Random) -> None:
 
 
 def _disturb(
-    scene: Scene, process: subprocess.Popen[str], chance: random.Random, done: Counter[str], stopped: list[int]
-) -> None:
+    scene: Scene, chance: random.Random, done: Counter[str], process: subprocess.Popen[str], *, evils: bool
+) -> Callable[[], None]:
     """What else may happen while it runs: a file replaced, a worker that stands still, a second run."""
-    if chance.random() < 0.4:
+    stopped: list[int] = []
+    if evils and chance.random() < 0.4:
         _replace(scene, chance)
         done["files replaced by others of equal size and mtime"] += 1
-    if chance.random() < 0.15:
-        stopped += workers_of(process)[: chance.randint(1, 2)]
-        _signal(stopped, signal.SIGSTOP)
+    if evils and chance.random() < 0.15:
+        stopped = workers_of(process)[: chance.randint(1, 2)]
+        send_signal(stopped, signal.SIGSTOP)
         done["workers stopped"] += len(stopped)
-    if chance.random() < 0.1:
+    if evils and chance.random() < 0.1:
         other = chance.random() < 0.5
         rival = scene.sync(*(["--journal", f"{scene.cwd}/rival.db"] if other else []))
         assert rival.code in (0, 1, 3, 4), (rival.code, rival.stderr)
         done["rivals"] += 1
         done[f"rivals, exit {rival.code}"] += 1
         done["runs with another journal"] += other and rival.code != 3
+    return partial(_wake, stopped, chance)
 
 
 def _wake(stopped: list[int], chance: random.Random) -> None:
     """Let workers go on: soon, or when they are given up, if their coordinator lives."""
     if stopped:
         time.sleep(chance.choice([0, 0.5, 2]) if chance.random() < 0.9 else 17)
-        _signal(stopped, signal.SIGCONT)
-
-
-def _signal(pids: list[int], number: int) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+        send_signal(stopped, signal.SIGCONT)
 
 
 def _replace(scene: Scene, chance: random.Random) -> None:
@@ -231,23 +166,48 @@ def run_round(server: servers.Server, seed: int, *, evils: bool = True) -> Count
             buckets.remove_bucket(bucket)
 
 
+ROUNDS: dict[str, Callable[[servers.Server, servers.Server, int], Counter[str]]] = {
+    "up": lambda server, _, seed: run_round(server, seed),
+    "down": lambda server, _, seed: download_storm.run_round(server, seed),
+    "copy": copy_storm.run_round,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--direction", choices=ROUNDS, action="append", help="default: all")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--server", default="ministack")
+    parser.add_argument("--go-on", action="store_true", help="count rounds that end wrong, and end with 1")
     given = parser.parse_args()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as data, ExitStack() as stack:
+        server = stack.enter_context(servers.running(given.server, Path(data) / "server"))
+        name = "moto" if given.server != "moto" else "ministack"
+        other = stack.enter_context(servers.running(name, Path(data) / "other"))
+        for direction in given.direction or ROUNDS:
+            run = partial(ROUNDS[direction], server, other)
+            wrong += run_rounds(direction, run, range(given.seed, given.seed + given.rounds), go_on=given.go_on)
+    return int(wrong > 0)
+
+
+def run_rounds(direction: str, run: Callable[[int], Counter[str]], seeds: range, *, go_on: bool) -> int:
+    """Run a round for each seed, and say what happened; how many ended wrong."""
     total: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as data, servers.running(given.server, Path(data) / "server") as server:
-        for seed in range(given.seed, given.seed + given.rounds):
-            try:
-                total += (did := run_round(server, seed))
-            except AssertionError:
-                say(f"the round with --seed {seed} --rounds 1 ended wrong", sys.stderr)
+    for seed in seeds:
+        try:
+            total += (did := run(seed))
+        except Exception:  # a round may end wrong in any way
+            say(f"the round with --direction {direction} --seed {seed} --rounds 1 ended wrong", sys.stderr)
+            if not go_on:
                 raise
-            say(f"seed {seed}: {', '.join(f'{name} {count}' for name, count in sorted(did.items()))}")
-    say("\n".join(["in all:", *(f"  {name}: {count}" for name, count in sorted(total.items()))]))
-    return 0
+            say(traceback.format_exc(), sys.stderr)
+            total["rounds that ended wrong"] += 1
+            continue
+        say(f"{direction}, seed {seed}: {', '.join(f'{name} {count}' for name, count in sorted(did.items()))}")
+    say("\n".join([f"{direction}, in all:", *(f"  {name}: {count}" for name, count in sorted(total.items()))]))
+    return total["rounds that ended wrong"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from tests.rig import buckets
+from tests.rig import buckets, program
+from tests.rig.faults import Call
 
 MIB = 1 << 20
 TREE = {f"d{number % 3}/{number}.bin": os.urandom(1000 + number) for number in range(40)}
@@ -94,3 +95,19 @@ def test_streams_are_finished_after_a_kill(run_elsewhere, env, server_named, mak
     if point == "part-settled:2":
         assert resumed.json["requests"]["UploadPart"] < 10, resumed.json["requests"]
     look(target, tree)
+
+
+def test_a_probe_that_a_kill_has_left_is_removed_by_the_next_run(env, make_bucket, source_of, server, proxy, tmp_path):
+    source, target = source_of(server, TREE), make_bucket()
+    env = env | {"S3BATCH_TEST_LONGEST_WAIT": "0", "S3BATCH_ENDPOINT_URL": proxy.url}
+    process = program.start(words_of(source, target), env, tmp_path)
+    proxy.on("HeadObject", Call(lambda _: program.kill(process)), key="probe-.*-copy$", times=1)
+    killed = program.finish(process)
+    left = target.keys("out/.s3batch/")
+
+    again = program.run(words_of(source, target), env, tmp_path)
+
+    assert killed.code == -signal.SIGKILL
+    assert len(left) == 2
+    assert again.code == 0, again.stderr
+    look(target, TREE)

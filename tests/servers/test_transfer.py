@@ -232,6 +232,22 @@ def test_large_objects_are_copied_in_parts_that_count_when_resumed(
     assert target.uploads() == []
 
 
+def test_objects_in_parts_keep_tags_that_only_a_get_counts(run_cli, server, far_target, make_bucket):
+    """ministack tells the number of tags with a GET, which a small object gets, and not with a HEAD."""
+    source, (target, flags) = make_bucket(), far_target
+    sizes = {"a": 10, "b": 10, "big.bin": 6 * MIB}
+    for path, size in sizes.items():
+        source.put(f"in/{path}", os.urandom(size), Tagging="k=v")
+    words = ["sync", source.url("in"), target.url("out"), *flags, "--workers", "1", "--max-concurrency", "1"]
+
+    run = run_cli([*words, "--part-size", "5MiB", "--multipart-threshold", "5MiB"])
+
+    assert run.code == 0, run.stderr
+    for path in sizes:
+        tags = target.client.get_object_tagging(Bucket=target.name, Key=f"out/{path}")["TagSet"]
+        assert tags == [{"Key": "k", "Value": "v"}], path
+
+
 def run_in_process(arguments: list[str], environment: dict[str, str]) -> tuple[int, Any]:
     out, err = io.StringIO(), io.StringIO()
     code = main(arguments, environment, out, err)

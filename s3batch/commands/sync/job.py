@@ -22,7 +22,7 @@ from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.cluster import build_cluster_executor
 from s3batch.commands.sync.direction_job import DirectionJob
-from s3batch.coordinator import journal_trust, stale_uploads
+from s3batch.coordinator import journal_trust, stale_probes, stale_uploads
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.multipart_upload import TransferSizes
@@ -240,6 +240,7 @@ class SyncJob(DirectionJob):
             self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
         if not self.settings.dry_run:
             stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
+            stale_probes.remove_stale_probes(self.journal, self.bucket, self.wanted.prefix)
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
         self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)

@@ -1,0 +1,26 @@
+"""Probes of dead runs: small objects below ``.s3batch/`` in the target that a kill has left, found in the listing.
+
+A worker and the plan probe a store before they use what some stores do not do, and remove their probes at once. The
+probe of a job that runs elsewhere may be removed too. Its job then counts it as a probe that could not be made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.objects.own_keys import PROBE
+from s3batch.s3 import requests
+from s3batch.s3.faults import RequestError
+
+if TYPE_CHECKING:
+    from s3batch.journal import Journal
+    from s3batch.s3.bucket import Bucket
+
+
+def remove_stale_probes(journal: Journal, bucket: Bucket, prefix: str) -> None:
+    """Delete the probes below ``prefix`` that the job's listing has shown. One that cannot be deleted stays."""
+    for key in journal.objects.read_listed_below(prefix + PROBE):
+        try:
+            bucket.ask(requests.delete_object(key))
+        except RequestError:
+            return
