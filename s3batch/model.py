@@ -334,6 +334,8 @@ class SourceObject:
     """True if its content goes through a worker, because the store cannot copy it."""
     proof: str = ""
     """Of a done transfer: what proves the content of the target, as :class:`~s3batch.objects.fetched_proof.ContentProof`."""
+    target_ns: int = 0
+    """Of a saved plan: LastModified of the target's object, as a listing tells it; 0 if there was none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
     reconcile                 "whole-known DATE", "moved [[key, ETag, checksum], ...]"
     upload, copy              "planned N"
-    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source; done: "copied:PROOF ETAG"
+    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source; done: "copied:PROOF ETAG";
+                              of a saved plan "copied@N ETAG"
 
 A text that is none of these comes back as :class:`UnreadableSpec`: the check of inherited rows decides about it.
 """
@@ -74,7 +75,7 @@ def encode_spec(spec: OperationSpec | None) -> str:
         case KeptAttributes():
             return json.dumps([dict(spec.headers), spec.tags, spec.lost])
         case SourceObject():
-            way = _STREAMED if spec.streamed else _COPIED
+            way = (_STREAMED if spec.streamed else _COPIED) + f"@{spec.target_ns}" * bool(spec.target_ns)
             return f"{way}:{spec.proof} {spec.etag}" if spec.proof else f"{way} {spec.etag}"
 
 
@@ -109,9 +110,10 @@ def _decode_file_spec(text: str) -> OperationSpec:
     known, _, checksum = text.partition(" ")
     if known == _ATTRIBUTES_KNOWN:
         return KnownAttributes(checksum)
-    way, _, proof = known.partition(":")
+    told, _, proof = known.partition(":")
+    way, _, target_ns = told.partition("@")
     if way in (_COPIED, _STREAMED):
-        return SourceObject(checksum, way == _STREAMED, proof)
+        return SourceObject(checksum, way == _STREAMED, proof, int(target_ns or 0))
     if known == _PLANNED:
         return PlannedObject(int(checksum))
     if known == _MOVED:

@@ -26,11 +26,11 @@ def decide_download(
     if found is None:
         return _make_operation(Kind.DOWNLOAD, Reason.MISSING, listed, path)
     if not stat.S_ISREG(found.st_mode):
-        return _make_operation(Kind.DOWNLOAD, Reason.CONTENT, listed, path)
+        return _make_operation(Kind.DOWNLOAD, Reason.CONTENT, listed, path)._replace(stamp=stamp_of(found))
     if known is not None and is_fetched_object(listed, known) and has_stamp(found, known.local):
         return None
     if found.st_size != listed.size:
-        return _make_operation(Kind.DOWNLOAD, Reason.CONTENT, listed, path)
+        return _make_operation(Kind.DOWNLOAD, Reason.CONTENT, listed, path)._replace(stamp=stamp_of(found))
     return _make_operation(Kind.RECONCILE, Reason.UNKNOWN, listed, path)._replace(stamp=stamp_of(found))
 
 

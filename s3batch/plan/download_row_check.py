@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind
+from s3batch.model import Kind, Stage
 from s3batch.plan.key_names import find_name_problem
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _UNFINISHED = re.compile(r"\d+-[0-9a-f]{16}")
 """The name of an unfinished file, as :func:`s3batch.worker.fetch_parts.create_unfinished` makes it."""
+
+_LOCAL_STATE = re.compile(r"(\d{1,4})(?::-?\d+){5}")
+"""The state of a local file, as :func:`s3batch.worker.local_delete.encode_local_state` writes it."""
 
 
 class DownloadRowCheck:
@@ -38,3 +41,24 @@ class DownloadRowCheck:
         if operation.upload_id and not _UNFINISHED.fullmatch(operation.upload_id):
             raise ValueError(f"{operation.upload_id!r} is no unfinished file")
         return operation._replace(spec=None)
+
+
+class PlannedDownloadCheck(DownloadRowCheck):
+    """The same for the operations of a saved plan, which are carried out as they are."""
+
+    def admit(self, operation: Operation) -> Operation:
+        """Return the operation itself. Raises ValueError for one that this job could not have planned."""
+        if operation.kind is Kind.RECONCILE:
+            raise ValueError("a plan has no operation reconcile")
+        if operation.kind is not Kind.DELETE:
+            if operation.stage != Stage.MAIN:
+                raise ValueError(f"the download of {operation.key!r} is in no stage {operation.stage}")
+            return super().admit(operation)
+        wanted, path, state = self._wanted, operation.path, _LOCAL_STATE.fullmatch(operation.etag)
+        if not wanted.settings.delete or operation.stage != Stage.DELETE or operation.key != wanted.key(path):
+            raise ValueError(f"the job does not delete {path!r}")
+        if not path or find_name_problem(path) or wanted.leaves_out(path):
+            raise ValueError(f"the job keeps {path!r}")
+        if state is None or int(state[1]) > path.count("/"):
+            raise ValueError(f"{operation.etag!r} is no state of {path!r}")
+        return operation

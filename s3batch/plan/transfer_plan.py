@@ -167,3 +167,13 @@ class TransferRowCheck(RowCheck):
         if not wanted.selection.wants(path):
             raise ValueError(f"the job does not select {path!r}")
         return operation
+
+
+class PlannedTransferCheck(TransferRowCheck):
+    """The same for the operations of a saved plan, which are carried out as they are."""
+
+    def admit(self, operation: Operation) -> Operation | None:
+        """Return the operation itself. Raises ValueError for one that this job could not have planned."""
+        if operation.kind is Kind.RECONCILE:
+            raise ValueError("a plan has no operation reconcile")
+        return super().admit(operation)

@@ -39,7 +39,7 @@ COMMANDS: dict[str, str] = {
 
 CACHE_COMMANDS = frozenset(name for name in COMMANDS if name.startswith("cache "))
 SYNC_COMMANDS = frozenset({"sync", "verify", "doctor", "explain"})
-SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
+SOURCE_COMMANDS = SYNC_COMMANDS | {"resume", "apply"}
 """Commands with a source that may be in S3."""
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}

@@ -43,8 +43,8 @@ async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     """Delete a key whose object is as it was planned, after its backup."""
     request, exact = requests.head_object(operation.key), tools.brief.exact
     planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
-    if exact and tools.brief.delete_check.has_file(operation.key):
-        raise RefusedChangeError("drifted: there is a file for this key now")
+    if exact and await tools.brief.delete_check.has_source(operation.key, tools):
+        raise RefusedChangeError("drifted: the source has something for this key now")
     if not exact and await tools.brief.delete_check.find_changed([planned], tools):
         return Result(operation.id, already=True)
     head = await send_request(request)

@@ -56,6 +56,10 @@ class DeleteCheck:
         """Return true if a file has this key by now."""
         return self.paths is not None and self.paths.has_file(key)
 
+    async def has_source(self, key: str, tools: Tools) -> bool:
+        """Return true if the source has something for this key by now."""
+        return self.has_file(key)
+
     async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
         """Return the keys that must stay. Raises :class:`RequestError` or :class:`MalformedResponseError`."""
         kept = {each.key for each in planned if self.has_file(each.key)}

@@ -59,7 +59,8 @@ def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
 def _begin_fetch(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     from s3batch.worker import fetch  # noqa: PLC0415 - an upload does not pay for it
 
-    return fetch.fetch_plain(work, tools, carry_out) if fetch.is_plain_fetch(work) else carry_out(work, tools)
+    is_plain = fetch.is_plain_fetch(work) and not tools.brief.exact
+    return fetch.fetch_plain(work, tools, carry_out) if is_plain else carry_out(work, tools)
 
 
 async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> list[Result]:

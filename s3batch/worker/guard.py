@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, PlannedObject, RestoreSpec
+from s3batch.model import Kind, PlannedObject, RestoreSpec, SourceObject
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
 from s3batch.s3.transport import send_request
@@ -60,4 +60,6 @@ def _planned_modified(operation: Operation) -> int:
     """Return the LastModified of the object as it was planned, in nanoseconds; 0 if it is not known."""
     if operation.kind is Kind.DELETE:
         return operation.stamp.mtime_ns
+    if isinstance(operation.spec, SourceObject):
+        return operation.spec.target_ns
     return operation.spec.modified_ns if isinstance(operation.spec, PlannedObject | RestoreSpec) else 0

@@ -20,7 +20,7 @@ from s3batch.model import MISSING, Result, stamp_of
 from s3batch.objects.preserved import decode_preserved
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import wait_for
-from s3batch.worker.results import DISK_FULL, part_number
+from s3batch.worker.results import DISK_FULL, RefusedChangeError, part_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +63,8 @@ class Landing:
         self._moved: list[tuple[Stamp | None, Done]] = []
         """Those that have it, and are done when that is on disk; a stamp or nothing is their result."""
         self._is_due = False
+        self.planned: dict[str, Stamp] = {}
+        """The files that may be replaced by a saved plan, by path: with another stamp they stay."""
 
     async def reach_disk(self) -> None:
         """Wait until all that was written and renamed so far is on disk. Raises OSError."""
@@ -110,8 +112,10 @@ class Landing:
             try:
                 if error is not None:
                     raise error
+                if self.planned:
+                    require_planned_file(self.tree, path, self.planned.pop(path, None))
                 stamp = stamp_of(self.tree.move_in(name, path))
-            except OSError as trouble:
+            except (OSError, RefusedChangeError) as trouble:
                 self.tree.discard(name)
                 self._moved.append((None, partial(_fail, done, trouble)))
             else:
@@ -139,6 +143,23 @@ class Landing:
             mode = mode_of_replaced(self.tree.find(path))
         if mode is not None:
             os.fchmod(descriptor, mode & 0o777)
+
+
+def require_planned_file(tree: TargetTree, path: str, planned: Stamp | None) -> None:
+    """Raise RefusedChangeError if the file at ``path`` is not as it was planned; ``None``: it is not in a plan.
+
+    A stamp without a ctime means that there was nothing.
+    """
+    if planned is None:
+        return
+    found = tree.find(path)
+    if found is None and planned.ctime_ns:
+        raise RefusedChangeError(f"drifted: the file {path!r} is gone")
+    if found is not None and not planned.ctime_ns:
+        raise RefusedChangeError(f"drifted: there is a file {path!r} now")
+    facts = (planned.mtime_ns, planned.ctime_ns, planned.inode)  # the journal keeps no kind and no size of a local file
+    if found is not None and (found.st_mtime_ns, found.st_ctime_ns, found.st_ino) != facts:
+        raise RefusedChangeError(f"drifted: the file {path!r} has changed")
 
 
 def _fail(done: Done, error: BaseException, _: object, __: BaseException | None) -> None:

@@ -30,6 +30,11 @@ class SourceDeleteCheck(DeleteCheck):
     prefix: str
     """The target's: a key below it has the rest of its name in the source too."""
 
+    async def has_source(self, key: str, tools: Tools) -> bool:
+        """Return true if the source has an object for this key by now."""
+        source = find_source(tools)
+        return bool(await _find_present([source.key(key[len(self.prefix) :])], source.prefix))
+
     async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
         """Return the keys that must stay. Raises :class:`RequestError`, also if the source cannot be listed."""
         source = find_source(tools)

@@ -20,6 +20,7 @@ from s3batch.model import (
     Reason,
     RedirectSpec,
     Result,
+    SourceObject,
     Stage,
     State,
     UnreadableSpec,
@@ -47,6 +48,9 @@ TEXTS = [
         '[{"expires": "x"}, [["a", "b"]], ["acl"]]',
     ),
     (Kind.UPLOAD, KnownContent(), "content-known"),
+    (Kind.TRANSFER, SourceObject("e a"), "copied e a"),
+    (Kind.TRANSFER, SourceObject("e", streamed=True, proof="etag"), "streamed:etag e"),
+    (Kind.TRANSFER, SourceObject("e", target_ns=7_000_000), "copied@7000000 e"),
     (Kind.DELETE, None, ""),
 ]
 

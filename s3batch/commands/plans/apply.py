@@ -11,22 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from s3batch.commands.plans.drifts import fail_drifted_deletes
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.errors import SettingsError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import JobState, Kind, Result, Stage, State
+from s3batch.model import JobState, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.planner import take_over_rows
-from s3batch.plan.row_check import PlannedRowCheck
+from s3batch.plan.row_check import PlannedRowCheck, RowCheck
 from s3batch.plan.spec import SyncSpec
+from s3batch.settings.direction import is_in_s3
 from s3batch.settings.table import Settings
 from s3batch.worker.delete_check import modified_ns
-from s3batch.worker.results import DRIFTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,21 @@ if TYPE_CHECKING:
     from s3batch.reporting.console import Output
     from s3batch.worker.context import Brief
 
+
+class BeginPlanned(Protocol):
+    """Begins a job in the journal, under the name of its plan."""
+
+    def __call__(self, *, plan: str) -> None:
+        """Begin it."""
+
+
+class PlanCheck(Protocol):
+    """Tells operations that a job could have planned from others."""
+
+    def admit(self, operation: Operation) -> Operation | None:
+        """Return the operation. Raises ValueError for another one."""
+
+
 _STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 _BATCH = 1000
 
@@ -45,7 +61,7 @@ _BATCH = 1000
 def run_apply(settings: Settings, output: Output) -> int:
     """Carry out a plan, or resume that if ``settings.job`` is set; return the exit code."""
     if settings.job:
-        return begin_job(SyncSpec.from_settings(settings), output, ApplyJob, begin_again)
+        return _apply_in_direction(settings, output, None)
     if settings.dry_run:
         raise SettingsError(
             f"apply has no dry run, but dry_run is true (from {settings.origin('dry_run')})",
@@ -54,12 +70,27 @@ def run_apply(settings: Settings, output: Output) -> int:
     if not settings.argument:
         raise SettingsError("no plan is named", hint="write s3batch apply FILE")
     plan = read_plan(settings.at_workspace(settings.argument))
-    wanted = SyncSpec.from_settings(_make_settings_of_plan(plan, settings))
-    output.info(
-        f"applying the plan of {plan.header['made']}: {wanted.source.root} to {wanted.target.bucket}/{wanted.prefix} at "
-        f"{wanted.settings.endpoint_url or 'AWS'}"
+    return _apply_in_direction(_make_settings_of_plan(plan, settings), output, plan)
+
+
+def _apply_in_direction(settings: Settings, output: Output, plan: SavedPlan | None) -> int:
+    """Carry out a plan, or go on with the one in the journal, in the direction of the settings."""
+    if is_in_s3(settings.source):
+        from s3batch.commands.plans.apply_from_s3 import apply_from_s3  # noqa: PLC0415 - an upload does not pay for it
+
+        return apply_from_s3(settings, output, plan)
+    wanted = SyncSpec.from_settings(settings)
+    if plan is None:
+        return begin_job(wanted, output, ApplyJob, begin_again)
+    announce_plan(
+        plan, output, f"{wanted.source.root} to {wanted.target.bucket}/{wanted.prefix}", settings.endpoint_url
     )
-    return begin_job(wanted, output, ApplyJob, partial(_begin_apply, plan))
+    return begin_job(wanted, output, ApplyJob, partial(begin_apply, plan))
+
+
+def announce_plan(plan: SavedPlan, output: Output, sides: str, endpoint: str) -> None:
+    """Tell which plan is carried out, and where."""
+    output.info(f"applying the plan of {plan.header['made']}: {sides} at {endpoint or 'AWS'}")
 
 
 def _make_settings_of_plan(plan: SavedPlan, given: Settings) -> Settings:
@@ -73,9 +104,14 @@ def _make_settings_of_plan(plan: SavedPlan, given: Settings) -> Settings:
         raise SettingsError(f"the plan {plan.path} is damaged: its settings cannot be read ({error})") from error
 
 
-def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+def begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+    """Begin the job of an upload's plan."""
+    enter_plan(plan, runner, partial(runner.begin, wanted.source.root, place), PlannedRowCheck(wanted))
+
+
+def enter_plan(plan: SavedPlan, runner: JobRunner, begin: BeginPlanned, check: PlanCheck) -> None:
     """Begin the job with all of its operations, or not at all. A plan is applied once."""
-    journal, name, check = runner.journal, f"plan {plan.digest}", PlannedRowCheck(wanted)
+    journal, name = runner.journal, f"plan {plan.digest}"
     applied = journal.recall(name)
     if applied is not None:
         raise SettingsError(
@@ -83,7 +119,7 @@ def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: st
             hint="make a new plan; an interrupted job is finished by s3batch resume",
         )
     with journal.batch():
-        runner.begin(wanted.source.root, place, plan=name)
+        begin(plan=name)
         journal.remember(name, journal.jobs.current_id)
         operations = plan.operations()
         while batch := list(islice(operations, _BATCH)):
@@ -100,7 +136,12 @@ def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: st
 
 def begin_again(runner: JobRunner, wanted: SyncSpec, place: str) -> None:
     """Begin a job that goes on with the operations of another one."""
-    runner.begin(wanted.source.root, place, plan=runner.journal.jobs.find(runner.settings.job).plan)
+    enter_again(runner, partial(runner.begin, wanted.source.root, place))
+
+
+def enter_again(runner: JobRunner, begin: BeginPlanned) -> None:
+    """Begin it under the plan of the job that is resumed: nothing is planned anew."""
+    begin(plan=runner.journal.jobs.find(runner.settings.job).plan)
     runner.journal.jobs.set_planned()
 
 
@@ -119,10 +160,9 @@ class ApplyJob(SyncJob):
             with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
                 self.run_planned_stages(coordinator)
         finally:
-            if self._bucket is not None:
-                self.runner.close_bucket(self._bucket)
+            self.close_buckets()
 
-    def make_row_check(self, *, is_foreign: bool) -> PlannedRowCheck:
+    def make_row_check(self, *, is_foreign: bool) -> RowCheck:
         """Return the check of rows that an earlier job has left."""
         return PlannedRowCheck(self.wanted, is_foreign=is_foreign)
 
@@ -156,20 +196,12 @@ class ApplyJob(SyncJob):
 
     def refuse_drifted_deletes(self) -> bool:
         """Fail the deletes whose object or file is not as it was planned; return whether there is one."""
-        drifted = 0
-        entries = (each.operation for each in self.journal.outcomes.read_entries(State.PENDING))
-        planned = (each for each in entries if each.kind is Kind.DELETE)
-        while batch := list(islice(planned, _BATCH)):
-            found = list(self._find_drifted(batch))
-            self.journal.operations.settle([(State.FAILED, result) for _, result in found])
-            for operation, result in found:
-                self.output.events.failure(operation, result)
-            drifted += len(found)
-        self.totals.failed += drifted
-        self._withheld = self._withheld or drifted > 0
-        return drifted > 0
+        drifted = fail_drifted_deletes(self, self.find_drifts)
+        self._withheld = self._withheld or drifted
+        return drifted
 
-    def _find_drifted(self, planned: list[Operation]) -> Iterator[tuple[Operation, Result]]:
+    def find_drifts(self, planned: list[Operation]) -> Iterator[tuple[Operation, str]]:
+        """Yield the deletes that are not as they were planned, each with the reason."""
         listed = {each.key: each for each in self.bucket.look_up([each.key for each in planned], self.wanted.listed)}
         for operation in planned:
             found, why = listed.get(operation.key), ""
@@ -180,4 +212,4 @@ class ApplyJob(SyncJob):
             elif (found.etag, modified_ns(found.modified)) != (operation.etag, operation.stamp.mtime_ns):
                 why = "the object has changed"
             if why:
-                yield operation, Result(operation.id, error=f"drifted: {why}", code=DRIFTED)
+                yield operation, why

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.commands.plans.plan_file import PlanWriter
 from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.commands.sync.job import SyncJob
 
 if TYPE_CHECKING:
@@ -16,32 +17,42 @@ if TYPE_CHECKING:
     from s3batch.model import Operation
     from s3batch.plan.spec import SyncSpec
     from s3batch.reporting.console import Output
+    from s3batch.settings.table import Settings
 
 
 _BATCH = 500
 
 
 def save_plan(wanted: SyncSpec, output: Output) -> int:
-    """Plan a sync into the file that ``plan`` names; return the exit code."""
+    """Plan an upload into the file that ``plan`` names; return the exit code."""
     rehearsed = replace(wanted, settings=replace(wanted.settings, dry_run=True))
-    with PlanWriter(rehearsed.settings.at_workspace(rehearsed.settings.plan)) as writer:
+    target = f"{wanted.target.bucket}/{wanted.prefix}"
+    with begin_plan_file(wanted.settings, wanted.source.root, target, wanted.settings.endpoint_url) as writer:
         return begin_job(rehearsed, output, partial(PlanningJob, writer=writer))
 
 
+def begin_plan_file(settings: Settings, source: str, target: str, endpoint: str) -> PlanWriter:
+    """Return the writer of a plan, which has its first line, without secrets. Raises SettingsError."""
+    writer = PlanWriter(settings.at_workspace(settings.plan))
+    writer.begin(
+        {
+            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "source": source,
+            "target": target,
+            "endpoint": endpoint,
+            "settings": replace(settings, command="apply", dry_run=False).public(),
+        }
+    )
+    return writer
+
+
 @dataclass
-class PlanningJob(SyncJob):
-    """A dry run whose plan goes to a file. A plan with a failure is not saved."""
+class PlanSaver(DirectionJob):
+    """What a dry run does whose plan goes to a file, in any direction. A plan with a failure is not saved."""
 
-    writer: PlanWriter | None = None
-    _held: list[Operation] = field(default_factory=list)
+    writer: PlanWriter | None = field(default=None, kw_only=True)
+    _held: list[Operation] = field(default_factory=list, kw_only=True)
     """Operations that are not written yet."""
-
-    def carry_out(self) -> None:
-        """Plan everything."""
-        if self.writer is not None:
-            self.writer.begin(_make_header(self.wanted))
-        super().carry_out()
-        self._save_held()
 
     def report_planned(self, operation: Operation) -> None:
         """Save one operation of the plan."""
@@ -66,6 +77,7 @@ class PlanningJob(SyncJob):
         """Complete the plan if it is whole; print the end block."""
         place = self.settings.at_workspace(self.settings.plan)
         if self.writer is not None and document["state"] == "done":
+            self._save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
             self.output.info(f"the plan is in {place}; to carry it out: s3batch apply {place}")
         else:
@@ -73,13 +85,6 @@ class PlanningJob(SyncJob):
         super().print_end(document)
 
 
-def _make_header(wanted: SyncSpec) -> dict[str, object]:
-    """Return what the first line of a plan says, without secrets."""
-    settings = replace(wanted.settings, command="apply", dry_run=False)
-    return {
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "source": wanted.source.root,
-        "target": f"{wanted.target.bucket}/{wanted.prefix}",
-        "endpoint": wanted.settings.endpoint_url,
-        "settings": settings.public(),
-    }
+@dataclass
+class PlanningJob(PlanSaver, SyncJob):
+    """The plan of an upload."""

@@ -1,10 +1,12 @@
 """The file of a saved plan: private, without a secret, and complete only with its last line.
 
     {"s3batch": "plan", "version": 1, "made": ..., "source": ..., "target": ..., "endpoint": ..., "settings": {...}}
-    [kind, key, reason, path, size, stamp, stage, listed ETag, listed LastModified, redirect]              a line each
+    [kind, key, reason, path, size, stamp, stage, ETag, LastModified, spec]                                a line each
     {"operations": N, "files": N, "bytes": N, "unchanged": N, "blake2b": "..."}      over all lines before, in hex
 
-Stamps are kind, size, mtime, ctime, device and inode. Texts are ASCII: a byte that is not UTF-8 is a lone surrogate.
+ETag and LastModified are those of the object under the key, as it was listed. The spec is the target of a redirect, or of a
+transfer the object that it reads. A download's delete has the state of the local file in the place of the ETag. Stamps are
+kind, size, mtime, ctime, device and inode. Texts are ASCII: a byte that is not UTF-8 is a lone surrogate.
 """
 
 from __future__ import annotations
@@ -14,20 +16,22 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JobFailedError, SettingsError
-from s3batch.model import NO_STAMP, Kind, Operation, PlannedObject, Reason, RedirectSpec, Stamp
+from s3batch.journal.specs import decode_spec, encode_spec
+from s3batch.model import NO_STAMP, Kind, Operation, PlannedObject, Reason, RedirectSpec, SourceObject, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from s3batch.model import ListedObject
+    from s3batch.model import ListedObject, OperationSpec
 
 VERSION = 1
-_KINDS = frozenset({Kind.UPLOAD, Kind.COPY, Kind.REDIRECT, Kind.DELETE})
+_KINDS = frozenset({Kind.UPLOAD, Kind.COPY, Kind.REDIRECT, Kind.DELETE, Kind.DOWNLOAD, Kind.TRANSFER})
 _STAGES = range(4)
 _LONGEST_LINE = 1 << 20
 """Characters of a line: a key and a path of 4,096 bytes each, six characters a byte, and the settings."""
@@ -79,12 +83,12 @@ class PlanWriter:
 
     def add(self, operation: Operation, listed: ListedObject | None) -> None:
         """Write one operation, and the object of its key as it was listed."""
-        location = operation.spec.location if isinstance(operation.spec, RedirectSpec) else ""
+        spec = encode_spec(operation.spec) if isinstance(operation.spec, RedirectSpec | SourceObject) else ""
         self._write(
             [
                 operation.kind.value, operation.key, operation.reason.value, operation.path, operation.size,
-                list(operation.stamp), operation.stage, "" if listed is None else listed.etag,
-                0 if listed is None else round(listed.modified * 1000) * 1_000_000, location,
+                list(operation.stamp), operation.stage, operation.etag if listed is None else listed.etag,
+                0 if listed is None else round(listed.modified * 1000) * 1_000_000, spec,
             ]
         )  # fmt: skip
         self._count += 1
@@ -211,8 +215,8 @@ def _parse_map(line: bytes, path: str) -> dict[str, Any]:
 
 def _parse_operation(line: bytes, path: str) -> Operation:
     try:
-        kind, key, reason, name, size, stamp, stage, etag, modified_ns, location = json.loads(line)
-        if not all(isinstance(text, str) for text in (key, name, etag, location)):
+        kind, key, reason, name, size, stamp, stage, etag, modified_ns, told = json.loads(line)
+        if not all(isinstance(text, str) for text in (key, name, etag, told)):
             raise TypeError(line)
         numbers = [*map(int, stamp), int(size), int(modified_ns)]
         if Kind(kind) not in _KINDS or stage not in _STAGES or len(stamp) != len(NO_STAMP):
@@ -222,10 +226,24 @@ def _parse_operation(line: bytes, path: str) -> Operation:
         if kind == Kind.DELETE:
             seen = Stamp(mtime_ns=int(modified_ns))
             return Operation(Kind.DELETE, key, Reason(reason), name, int(size), seen, stage, etag)
-        spec = RedirectSpec(location) if kind == Kind.REDIRECT else PlannedObject(int(modified_ns))
+        spec = _parse_spec(Kind(kind), int(modified_ns), told)
         return Operation(Kind(kind), key, Reason(reason), name, int(size), Stamp(*map(int, stamp)), stage, etag, spec)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged_plan(path, "a line is no operation") from error
+
+
+def _parse_spec(kind: Kind, modified_ns: int, told: str) -> OperationSpec | None:
+    """Return the spec of an operation. Raises TypeError for a transfer without a source."""
+    if kind is Kind.DOWNLOAD:
+        return None  # the ETag says it all
+    if kind is Kind.REDIRECT:
+        return RedirectSpec(told)
+    if kind is not Kind.TRANSFER:
+        return PlannedObject(modified_ns)
+    spec = decode_spec(kind, told)
+    if not isinstance(spec, SourceObject):
+        raise TypeError(told)
+    return replace(spec, proof="", target_ns=modified_ns)
 
 
 def _damaged_plan(path: str, why: str) -> SettingsError:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 def run_in_direction(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` in the direction of its settings, or resume one; return the exit code."""
     direction = find_direction(settings)
-    if settings.plan and direction is not Direction.UPLOAD:
-        raise settings.bad("plan", "a plan can be saved of an upload: write a local source and an s3:// target")
     if direction in (Direction.DOWNLOAD, Direction.STREAM):
         for name in ("backup", "newest_wins"):
             if getattr(settings, name):
@@ -63,7 +61,7 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
 
 
 def _refuse_lists(settings: Settings) -> None:
-    """Raise SettingsError for a list: a stream has one object."""
-    for name in ("files_from", "files_from0"):
+    """Raise SettingsError for a list or a plan: a stream is one object, and what stdin gives is not known before."""
+    for name in ("files_from", "files_from0", "plan"):
         if getattr(settings, name):
-            raise settings.bad(name, "leave it out: a stream has no files to choose from")
+            raise settings.bad(name, "leave it out: a stream has no files to choose from, and no plan")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from s3batch.commands.sync.cluster import build_cluster_executor, open_target_cluster
 from s3batch.commands.sync.direction_job import DirectionJob
@@ -48,7 +48,7 @@ from s3batch.worker import fetch
 from s3batch.worker.context import Brief, LocalTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
@@ -69,6 +69,29 @@ def run_download(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` from S3 to a directory, or resume one; return the exit code."""
     settings, paths = open_file_list(settings)
     wanted = DownloadSpec.from_settings(settings)
+    if settings.plan and not settings.job:
+        from s3batch.commands.plans.make_from_s3 import save_download_plan  # noqa: PLC0415 - few runs save a plan
+
+        return save_download_plan(wanted, output)
+    return begin_download(wanted, output, partial(DownloadJob, paths=paths))
+
+
+class MakeDownload(Protocol):
+    """Makes the job of a download: its class."""
+
+    def __call__(self, wanted: DownloadSpec, runner: JobRunner, *, cluster: Cluster | None) -> DownloadJob:
+        """Return the job."""
+
+
+def begin_download(
+    wanted: DownloadSpec, output: Output, make_job: MakeDownload,
+    begin_row: Callable[[JobRunner, DownloadSpec], None] | None = None,
+) -> int:  # fmt: skip
+    """Run the job that ``make_job`` gives for a specification, or resume one; return the exit code.
+
+    ``begin_row`` begins it in the journal; else it is a job that makes its plan itself.
+    """
+    settings = wanted.settings
     with (
         history.open_history(settings, wanted.root) as (journal, lock),
         open_target_cluster(wanted) as cluster,  # it writes to the target, so the lock comes first
@@ -76,16 +99,13 @@ def run_download(settings: Settings, output: Output) -> int:
     ):
         history.refuse_overtaken(settings.job, journal, lock)
         runner = JobRunner(settings, output, journal, signals)
-        runner.begin(
-            wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url,
-            plan=settings.plan_digest(), deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}",
-        )  # fmt: skip
+        (begin_row or partial(begin_download_row, plan=settings.plan_digest()))(runner, wanted)
         if not settings.dry_run:
             lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
         reach_failpoint("begun")
         for warning in history.format_overlap_warnings(lock):
             journal.jobs.warn(warning)
-        job = DownloadJob(wanted, runner, paths, cluster=cluster)
+        job = make_job(wanted, runner, cluster=cluster)
         try:
             return runner.run(job)
         except DeclinedError as error:
@@ -93,6 +113,14 @@ def run_download(settings: Settings, output: Output) -> int:
             from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
 
             return forget_job(journal, settings, output, error)
+
+
+def begin_download_row(runner: JobRunner, wanted: DownloadSpec, plan: str) -> None:
+    """Begin a download in the journal, with a digest or the name of its plan."""
+    runner.begin(
+        wanted.place.url, wanted.root, endpoint=settings_of_source(wanted.settings).endpoint_url, plan=plan,
+        deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}",
+    )  # fmt: skip
 
 
 @dataclass
@@ -120,10 +148,10 @@ class DownloadJob(DirectionJob):
     def carry_out(self) -> None:
         """Run the job; the error that stops it is raised."""
         # an earlier job may have had another source: its unfinished files and doubts are only cleared away
-        self.journal.check_rows(DownloadRowCheck(self.wanted).admit, lambda _: True)
+        self.journal.check_rows(self.make_row_check().admit, lambda _: True)
         tree = TargetTree(self.wanted.root)
         try:
-            pages = self._contact()  # checks the sign-in, before there is a worker
+            pages = self.contact()  # checks the sign-in, before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
             folded = self._prepare_target(tree)
@@ -132,17 +160,21 @@ class DownloadJob(DirectionJob):
                 uploads=MultipartUploads(self.journal, self.settings.part_size, _no_upload, _no_upload),
                 replan=ObjectReplanner(self.bucket).replan, changes=self.settings.retries,
             ) as coordinator:  # fmt: skip
-                self._run_stages(coordinator, pages, tree, folded)
+                self.run_stages(coordinator, pages, tree, folded)
         finally:
             tree.close()
             if self._bucket is not None:
                 self.runner.close_bucket(self._bucket)
 
-    def _contact(self) -> Iterable[ListingPage]:
+    def make_row_check(self) -> DownloadRowCheck:
+        """Return the check of rows that an earlier run left."""
+        return DownloadRowCheck(self.wanted)
+
+    def contact(self) -> Iterable[ListingPage]:
         """Return the pages of the listing, after the first request for them; a list needs none."""
         wanted, digest = self.wanted, self.settings.list_digest
         if not digest:
-            pages = self._pages()
+            pages = self.list_source()
             first = next(pages, None)
             self._refuse_one_object(first)
             return chain([first] if first else [], pages)
@@ -185,9 +217,10 @@ class DownloadJob(DirectionJob):
         """Return the names of the unfinished files that this job, or a resume of it, goes on with."""
         return {left.upload_id for left in self.journal.uploads.list_left(of_dead_jobs_only=False)}
 
-    def _run_stages(
+    def run_stages(
         self, coordinator: Coordinator, pages: Iterable[ListingPage], tree: TargetTree, folded: FoldedNames | None
     ) -> None:
+        """Fetch what is listed while it is listed, then delete the orphans."""
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
         planner = DownloadPlanner(self.wanted, self.journal, self.totals, tree, folded, events=self.output.events)
@@ -201,8 +234,8 @@ class DownloadJob(DirectionJob):
             self.left_empty, warnings = self._named.is_empty, list(self._named.warnings())
         for warning in warnings:
             self.journal.jobs.warn(warning)
-        self._warn_of_unproved()
-        if not self._has_failed() or self.is_thorough:
+        self.warn_of_unproved()
+        if not self.has_failed() or self.is_thorough:
             self._delete_orphans(coordinator, tree, folded)
 
     @property
@@ -234,6 +267,10 @@ class DownloadJob(DirectionJob):
             for batch in plan_local_deletes(self.wanted, self.journal, tree, folded):
                 coordinator.add(batch)
             reach_failpoint("deleting")
+        self.run_deletes(coordinator)
+
+    def run_deletes(self, coordinator: Coordinator) -> None:
+        """Carry out the planned deletes, and learn what the job has done."""
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
         if self.kept.count:
@@ -245,10 +282,11 @@ class DownloadJob(DirectionJob):
         doubts = [doubt.key for doubt in self.journal.doubts.list_all()]
         self.journal.doubts.mark_checked(doubts)  # no request of a dead run can change a local file
         self.journal.doubts.mark_aborted(doubts)
-        if self.settings.list_digest and not self._has_failed():
+        if self.settings.list_digest and not self.has_failed():
             self.journal.file_lists.forget(self.settings.list_digest)
 
-    def _warn_of_unproved(self) -> None:
+    def warn_of_unproved(self) -> None:
+        """Warn of objects whose content nothing but their size proves."""
         count = self.journal.outcomes.count_proofs().get(ContentProof.SIZE, 0)
         if not count:
             return
@@ -259,12 +297,14 @@ class DownloadJob(DirectionJob):
             f"{', '.join(named)}{more}"
         )
 
-    def _has_failed(self) -> bool:
+    def has_failed(self) -> bool:
+        """Return true if an operation failed; then no delete is begun."""
         failed = self.journal.outcomes.count_failed(Stage.REDIRECT) > 0
         self._withheld = self._withheld or (failed and self.settings.delete)
         return failed
 
-    def _pages(self) -> Iterator[ListingPage]:
+    def list_source(self) -> Iterator[ListingPage]:
+        """Yield the listing of the source. Raises JobFailedError if it is refused."""
         self.totals.phase = "listing"
         try:
             yield from self.bucket.list_objects(self.wanted.prefix)

@@ -60,7 +60,12 @@ if TYPE_CHECKING:
 def run_transfer(settings: Settings, output: Output) -> int:
     """Run a sync from bucket to bucket, or resume one if ``settings.job`` is set; return the exit code."""
     settings, paths = open_file_list(settings)
-    return begin_job(TransferSpec.from_settings(settings), output, partial(TransferJob, paths=paths))
+    wanted = TransferSpec.from_settings(settings)
+    if settings.plan and not settings.job:
+        from s3batch.commands.plans.make_from_s3 import save_transfer_plan  # noqa: PLC0415 - few runs save a plan
+
+        return save_transfer_plan(wanted, output)
+    return begin_job(wanted, output, partial(TransferJob, paths=paths))
 
 
 @dataclass
