@@ -331,11 +331,15 @@ class Connection:
         """Bytes of the response so far."""
         return self._reply.received
 
+    def await_answer(self, request: Request) -> None:
+        """Read the answer to ``request`` from now on."""
+        self._reply = ResponseParser(no_body=request.method == "HEAD", request=request, bounds=self._bounds)
+        self._counts_body = request.name == "GetObject"
+
     def begin(self, head: bytes, body: Body, *, request: Request) -> None:
         """Start the exchange of ``request``, sent as ``head`` and ``body``."""
-        self._reply = ResponseParser(no_body=request.method == "HEAD", request=request, bounds=self._bounds)
+        self.await_answer(request)
         self._head_left = len(head)
-        self._counts_body = request.name == "GetObject"
         if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:
@@ -407,6 +411,15 @@ class Connection:
             return None
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
+
+    def take_in(self, data: bytes) -> Response | None:
+        """Take bytes of the response that were read elsewhere; return the answer once it is complete."""
+        try:
+            response = self._reply.feed(data)
+        except ValueError as error:
+            raise self._broken(error) from error
+        self.used = True
+        return response
 
     def _ended(self) -> Response:
         response = self._reply.end()

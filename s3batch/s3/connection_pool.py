@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from s3batch.s3.dialer import Address
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.event_loop import EventLoop, Handler, Task
+    from s3batch.s3.head_forms import ExpectedHead
 
 KEPT_FOR = 60.0
 """Seconds: a device between the ends may drop an idle connection without telling either."""
@@ -32,9 +33,11 @@ _OPEN_WITHIN = 15.0
 class PooledConnection(Connection):
     """A connection of the pool, with its task and the events that the loop watches."""
 
-    __slots__ = ("address", "begun", "deadline", "dialer", "handler", "task", "watched")
+    __slots__ = ("address", "begun", "deadline", "dialer", "expects", "handler", "task", "watched")
 
     task: Task | None
+    expects: ExpectedHead | None
+    """Its request was sent in the short way, and its answer is read so: see :mod:`.expected_heads`."""
     watched: int
     """The events; -1 once it is dropped."""
     handler: Handler
@@ -87,12 +90,16 @@ class ConnectionPool:
 
     def take(self, now: float) -> PooledConnection:
         """Return an idle connection that was used recently, or a new one."""
+        return self.take_idle(now) or self.connect()
+
+    def take_idle(self, now: float) -> PooledConnection | None:
+        """Return an idle connection that was used recently; ``None`` if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if now - connection.progress < KEPT_FOR:
                 return connection
             self.drop(connection)
-        return self.connect()
+        return None
 
     def connect(self) -> PooledConnection:
         """Return a new connection, being opened. Raises OSError if there is no address to try."""
@@ -103,7 +110,7 @@ class ConnectionPool:
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
         connection = PooledConnection(sock, self._grant, self._endpoint.bounds, self._wire)
-        connection.task = None
+        connection.task = connection.expects = None
         connection.watched = READ | WRITE
         connection.address, connection.dialer = address, self._dialer
         connection.handler = partial(self._on_event, connection)

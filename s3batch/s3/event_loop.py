@@ -2,6 +2,7 @@
 
     start(coroutine) ──> runs until it awaits
                            ├─ a Request        ──> on_call: the transport sends it, and resumes the task with the response
+                           ├─ an ExpectedHead ──> the same, in the short way
                            ├─ a SourceCall  ──> the same, by the source's transport
                            ├─ a ThreadCall  ──> a thread ──wakes the loop──> goes on with the result
                            ├─ a Gather      ──> further coroutines side by side ──> goes on with their results
@@ -24,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.s3.gather import Gather, Gathering
+from s3batch.s3.head_forms import ExpectedHead
 from s3batch.s3.requests import Request
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class EventLoop:
         """Its second place says which row the loop is busy with, for who looks on from outside; 0 for none."""
         self.on_source_call = on_call
         """Sends the requests to the source, as ``on_call`` those to the target."""
+        self.on_expected_head: Callable[[Task, ExpectedHead], None] = lambda task, wish: on_call(task, wish.request)
+        """Sends HEADs in the short way where that is possible."""
         self._on_call = on_call
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -141,6 +145,9 @@ class EventLoop:
         if type(wish) is Request:
             task.call, task.tries, task.lessons = wish, 0, 0
             self._on_call(task, wish)
+        elif type(wish) is ExpectedHead:
+            task.call, task.tries, task.lessons = wish.request, 0, 0
+            self.on_expected_head(task, wish)
         elif type(wish) is ThreadCall:
             self.submit(wish.function, partial(self.resume, task))
         elif type(wish) is SourceCall:

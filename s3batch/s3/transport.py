@@ -1,16 +1,14 @@
 """Carries out calls: many at once, on one thread, with no barrier between them.
 
 An operation is a coroutine that awaits :func:`send_request` (one S3 call), :func:`~s3batch.s3.event_loop.run_in_thread`
-or :func:`~s3batch.s3.event_loop.sleep`. Each has at most one call under way, so the number of running coroutines is the
-number of connections.
+or :func:`~s3batch.s3.event_loop.sleep`. Each has at most one call under way, and a connection for it.
 
     start(coroutine) ──call──> sign, send on a kept connection ──response──> coroutine goes on
-                         │
                          └─ lane "reference", or an unclear response: boto3 on a thread decides
 
-The parts: :mod:`.event_loop` runs coroutines, :mod:`.connection_pool` keeps connections, :mod:`.congestion_window` and
-:mod:`.bandwidth_queue` limit requests and bytes, :mod:`.write_gate` holds back writes, and :mod:`.boto_fallback` decides
-what boto3 sends. :class:`Transport` ties them: it sends a call, judges the response, and resumes the coroutine.
+:mod:`.event_loop` runs coroutines, :mod:`.connection_pool` keeps connections, :mod:`.congestion_window` and
+:mod:`.bandwidth_queue` limit requests and bytes, :mod:`.write_gate` holds back writes, :mod:`.expected_heads` is the short
+way of a HEAD, :mod:`.boto_fallback` decides what boto3 sends. :class:`Transport` sends, judges, and resumes the coroutine.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ from s3batch.s3.connection import BrokenConnectionError
 from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.event_loop import READ, WRITE, EventLoop, SourceCall
+from s3batch.s3.expected_heads import receive_expected, send_expected
 from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.request_heads import HeadWriter
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from s3batch.s3.connection_pool import PooledConnection
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.event_loop import Task
+    from s3batch.s3.head_forms import ExpectedHead
     from s3batch.settings.bandwidth import Bandwidth
 
 _READS = frozenset({"GET", "HEAD"})
@@ -134,6 +134,8 @@ class Transport:
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant, self.wire)
         self._heads = HeadWriter(endpoint)
+        if target is None:
+            self.loop.on_expected_head = self._begin_expected
         self._checked = 0.0
         self.check: Callable[[], None] = lambda: None
         """Called while a caller waits for an answer; it may raise what stops the job."""
@@ -204,6 +206,14 @@ class Transport:
         self.loop.close()
 
     # --- sending ----------------------------------------------------------------------------
+
+    def _begin_expected(self, task: Task, wish: ExpectedHead) -> None:
+        """Send a HEAD in the short way, or as any other request."""
+        may = self._bandwidth is None and self.endpoint.lane != "reference"
+        if may and send_expected(self._pool, self._heads, task, wish, self._clock()):
+            self.requests[wish.request.name] += 1
+        else:
+            self._begin(task, wish.request)
 
     def _begin(self, task: Task, request: Request) -> None:
         self.requests[request.name] += 1
@@ -279,15 +289,19 @@ class Transport:
             if connection.watched < 0 or connection.handshaking:
                 return
         if events & READ:
+            wish = connection.expects
             try:
-                response = connection.receive()
+                response = connection.receive() if wish is None else receive_expected(connection, wish)
             except BrokenConnectionError as error:
                 self._on_lost(connection, error)
                 return
             if response is not None:
-                task, connection.task = connection.task, None
+                connection.task = None
                 self._pool.put_back(connection)
-                if task is not None and task.call is not None:
+                if isinstance(response, float):
+                    self.window.grow()
+                    self.loop.resume(task, response)
+                elif task.call is not None:
                     self._judge(task, task.call, response)
 
     def _on_broken(self, connection: PooledConnection, error: BrokenConnectionError) -> None:

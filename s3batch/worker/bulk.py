@@ -23,6 +23,7 @@ from s3batch.quirks import QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import RequestError
+from s3batch.s3.head_forms import OF_EACH_OBJECT, ExpectedHead, HeadForms
 from s3batch.source.reader import ContentError
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ ON_RECORD = 0.0
 """The date of a file that is equal to its object, which nobody asked S3 about."""
 _VERDICTS_KEPT = 4096
 """Sets of attributes whose comparison is remembered."""
-_OF_EACH_OBJECT = frozenset(
-    {"etag", "date", "last-modified", "content-length", "x-amz-request-id", "x-amz-id-2", "x-amz-version-id"}
-)
-"""Headers that tell nothing about attributes, and that are different for each object."""
 
 
 class BulkComparison:
@@ -83,9 +80,13 @@ def compare_alike(file: FileToCompare, tools: Tools) -> Generator[Any, Any, floa
         if checksum is not None:
             return ON_RECORD
         del body
-        response = yield requests.head_equal_object(key)
+        attributes, fingerprint = tools.brief.rules.describe(path)
+        forms = tools.forms.get(fingerprint) or tools.forms.setdefault(fingerprint, HeadForms())
+        response = yield ExpectedHead(requests.head_equal_object(key), etag, stamp.size, forms)
     except (ContentError, RequestError):
         return UNKNOWN
+    if isinstance(response, float):
+        return response
     headers = response.headers
     if (
         response.status != 200
@@ -93,10 +94,11 @@ def compare_alike(file: FileToCompare, tools: Tools) -> Generator[Any, Any, floa
         or headers.get("content-length") != str(stamp.size)
     ):
         return UNKNOWN
-    attributes, fingerprint = tools.brief.rules.describe(path)
-    if not _has_attributes(headers, attributes, fingerprint, tools):
+    date = seconds_of(headers.get("last-modified", ""))
+    if not date or not _has_attributes(headers, attributes, fingerprint, tools):
         return UNKNOWN
-    return seconds_of(headers.get("last-modified", "")) or UNKNOWN
+    forms.learn(response, etag, stamp.size)
+    return date
 
 
 def _has_checksum(body: bytes | bytearray, etag: str, checksum: str, tools: Tools) -> bool:
@@ -107,7 +109,7 @@ def _has_checksum(body: bytes | bytearray, etag: str, checksum: str, tools: Tool
 def _has_attributes(headers: Mapping[str, str], attributes: Attributes, fingerprint: str, tools: Tools) -> bool:
     """Return whether the object has the attributes; the verdict about equal headers is remembered."""
     verdicts = tools.verdicts
-    told = (fingerprint, *[each for each in headers.items() if each[0] not in _OF_EACH_OBJECT])
+    told = (fingerprint, *[each for each in headers.items() if each[0] not in OF_EACH_OBJECT])
     found = verdicts.get(told)
     if found is None:
         if len(verdicts) >= _VERDICTS_KEPT:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.faults import Fault
+    from s3batch.s3.head_forms import HeadForms
     from s3batch.s3.requests import Request
     from s3batch.s3.sigv4 import Credentials
     from s3batch.s3.write_gate import WriteGate
@@ -170,6 +171,8 @@ class Tools:
     """Of plain uploads, by fingerprint."""
     verdicts: dict[tuple[Any, ...], bool] = field(default_factory=dict)
     """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
+    forms: dict[str, HeadForms] = field(default_factory=dict)
+    """Forms of answers to HEAD, by fingerprint; a quirk that is found later makes none of them wrong."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Values that extensions keep between operations."""
     writes: WriteGate | None = None

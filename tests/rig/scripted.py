@@ -48,9 +48,16 @@ class Scripted:
     """See the module. ``heads`` are the requests' heads, each with the number of its connection."""
 
     def __init__(
-        self, scripts: Sequence[Sequence[Step]], *, family: int = socket.AF_INET, host: str = "127.0.0.1"
+        self,
+        scripts: Sequence[Sequence[Step]],
+        *,
+        family: int = socket.AF_INET,
+        host: str = "127.0.0.1",
+        of_heads: bool = False,
     ) -> None:
+        """With ``of_heads`` an answer ends with its head, whatever length it announces: all requests are HEADs."""
         self._scripts = scripts
+        self._of_heads = of_heads
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((host, 0))
@@ -99,7 +106,7 @@ class Scripted:
         """Do it; whether the request it was about is still to be answered."""
         if isinstance(step, bytes):
             sock.sendall(step)
-            return not _is_whole(step)
+            return not (step.endswith(b"\r\n\r\n") if self._of_heads else _is_whole(step))
         if step.name == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise EOFError

@@ -52,7 +52,7 @@ def compared(file: FileToCompare, tools: Tools, *answers: Response | Exception) 
     resume, value = step.send, None
     while True:
         try:
-            calls.append(resume(value))
+            calls.append(resume(value).request)
         except StopIteration as end:
             return end.value, calls
         answer = waiting.pop(0)
