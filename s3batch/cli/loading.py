@@ -11,16 +11,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from s3batch.cli import env_file as dotenv
-from s3batch.cli import parser, plugin_step
-from s3batch.cli.identity.find import find_build
+from s3batch.cli import parser
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts
-from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.direction import (
     S3_SCHEME,
     is_in_s3,
@@ -31,6 +28,9 @@ from s3batch.settings.direction import (
 from s3batch.settings.parsing import GivenText, clean_values, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import variable_of
 from s3batch.settings.table import FILTERS, TABLE, Settings, names_of_setting, taken_by
+
+if TYPE_CHECKING:
+    from s3batch.settings.ci_build import CIBuild
 
 _CONFIG_VARIABLE = variable_of(parser.CONFIG)
 _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
@@ -72,6 +72,8 @@ def settings_of_keywords(
 
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
     """Return the settings of a plugin step; ``None`` if it is a cache step without restore and rebuild."""
+    from s3batch.cli import plugin_step  # noqa: PLC0415 - outside a CI plugin it has no use
+
     _refuse_unknown_variables(environ)
     command, variables = plugin_step.from_environment(environ)
     if command == plugin_step.NOTHING_TO_DO:
@@ -84,13 +86,15 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
     """Return the environment, completed by the file of ``env_file``. Variables that are set and not empty win."""
     named = parser.value_of_flag(argv, "env_file")
     given = GivenText(named, "--env-file") if named else None
-    found = given or (plugin_step.env_file(environ) if command == "plugin" else _env_file_variable(environ))
+    found = given or _env_file_variable(command, environ)
     if not found:
         return _clean_environment(environ)
+    from s3batch.cli.env_file import parse_env_file  # noqa: PLC0415 - few runs have such a file
+
     found = found._replace(text=parse_setting(TABLE["env_file"], found.text, found.origin))
     try:
         text = bounded.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
-        read = dotenv.parse_env_file(text, found.text)
+        read = parse_env_file(text, found.text)
     except (OSError, ValueError) as error:
         problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_words_of_error(error)}"
         raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
@@ -128,7 +132,11 @@ def _clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD")
 
 
-def _env_file_variable(environ: Mapping[str, str]) -> GivenText | None:
+def _env_file_variable(command: str, environ: Mapping[str, str]) -> GivenText | None:
+    if command == "plugin":
+        from s3batch.cli.plugin_step import env_file  # noqa: PLC0415 - as above
+
+        return env_file(environ)
     return first_given([TABLE["env_file"].variable], environ)
 
 
@@ -357,7 +365,11 @@ def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, 
     """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
     wanted = plugin or of_cache or any(environ.get(name) for name in _STEP_FILES)
-    return find_build(environ, workspace if of_cache else "") if wanted else None
+    if not wanted:
+        return None
+    from s3batch.cli.identity.find import find_build  # noqa: PLC0415 - a plain upload outside a CI has no build
+
+    return find_build(environ, workspace if of_cache else "")
 
 
 def _with_url_taken_apart(given: dict[str, GivenText]) -> dict[str, GivenText]:

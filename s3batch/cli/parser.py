@@ -15,8 +15,6 @@ from typing import Any, NamedTuple, TextIO
 import configargparse
 
 from s3batch import units
-from s3batch.cli import config_file
-from s3batch.cli.foreign_flags import explain_foreign_flag
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
@@ -88,6 +86,8 @@ def has_flag(argv: Sequence[str], *flags: str) -> bool:
 
 def unknown_flag(word: str, command: str) -> SettingsError:
     """Return the error for a flag that the command does not have. It does not show its value, which may be a secret."""
+    from s3batch.cli.foreign_flags import explain_foreign_flag  # noqa: PLC0415 - only a wrong flag needs it
+
     flag = word.partition("=")[0]
     name = flag.lstrip("-").replace("-", "_")
     if (hint := explain_foreign_flag(flag)) and command != "resume":
@@ -197,7 +197,12 @@ class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configa
     path = ""
 
     def parse(self, stream: TextIO) -> dict[str, str]:
-        return config_file.config_entries(stream.read(), self.command, self.path)
+        text = stream.read()
+        if not text:
+            return {}
+        from s3batch.cli.config_file import config_entries  # noqa: PLC0415 - tomllib comes with it, and few have a file
+
+        return config_entries(text, self.command, self.path)
 
 
 class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator import journal_trust
-from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, limit_worker_count
 from s3batch.journal import Journal
 from s3batch.settings.bandwidth import read_bandwidth
@@ -38,6 +37,8 @@ def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight:
     """
     bandwidth = read_bandwidth(settings.bandwidth)
     if settings.executor == "inline":
+        from s3batch.executors.inline import InlineExecutor  # noqa: PLC0415 - few jobs want it
+
         return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
     lowest = bandwidth if isinstance(bandwidth, float) else bandwidth.lowest
     count = limit_worker_count(lowest, min(workers, in_flight))

@@ -35,7 +35,6 @@ from s3batch.executors import (
 )
 from s3batch.executors.fork import Fork
 from s3batch.executors.messages import MessagingExecutor
-from s3batch.executors.worker_loop import BEGUN, CURRENT
 from s3batch.executors.worker_process import (
     PAGE_BYTES,
     FrameStream,
@@ -46,6 +45,7 @@ from s3batch.executors.worker_process import (
     unpack_results,
     unpack_works,
 )
+from s3batch.executors.worker_state import BEGUN, CURRENT
 from s3batch.worker.context import prepare_worker
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def _start_inline(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
 
 
 def _start_forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
+    import s3batch.executors.worker_loop  # noqa: F401, PLC0415 - once, for all forks; a job without work has none
+
     page = make_shared_page(mmap.mmap(-1, PAGE_BYTES))
     return page, Fork(partial(run_worker, sock.fileno(), page), sock.fileno())
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from s3batch.executors import Credit, Status, compute_work_weight
 from s3batch.executors.worker_state import (
+    BEGUN,
     CONTENT_AHEAD,
     CONTENT_IN_FLIGHT,
+    CURRENT,
     FIRST_WORKS,
     KEYS_IN_FLIGHT,
 )
@@ -47,10 +49,7 @@ _MEASURE_EVERY = 0.1
 """Seconds over which the rate is measured."""
 _OTHER_DESCRIPTORS = 20
 """The source, a file being read, the coordinator's socket, standard streams, and what Python opens now and then."""
-
 _READ_WHOLE = (Kind.UPLOAD, Kind.RECONCILE)
-BEGUN, CURRENT = 0, 1
-"""Places in a worker's page: how many pieces of work it has begun, and the row that its loop is busy with (0: none)."""
 
 
 class WorkerLoop:

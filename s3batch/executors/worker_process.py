@@ -21,12 +21,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.executors.messages import obey_message
-from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import FileToCompare, Operation, Result, Stamp, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
+
+    from s3batch.executors.worker_loop import WorkerLoop
 
 _LENGTH = struct.Struct("!I")
 _FLUSH_EVERY = 0.02
@@ -176,6 +177,8 @@ class Worker:
 
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
+            from s3batch.executors.worker_loop import WorkerLoop  # noqa: PLC0415 - only a process that works needs it
+
             self._runner = WorkerLoop(payload, self._page)
             self._runner.transport.loop.watch(self._frames.sock, lambda _: self._listen())
             reach_failpoint("worker-started")

@@ -24,6 +24,8 @@ KEYS_IN_FLIGHT = 2000
 """Keys of DeleteObjects requests that a worker holds at once."""
 FIRST_WORKS = 16
 """Pieces of work that a worker asks for when it starts."""
+BEGUN, CURRENT = 0, 1
+"""Places in a worker's page: how many pieces of work it has begun, and the row that its loop is busy with (0: none)."""
 _BLOCK = 1024 * 1024
 """Bytes that a comparison reads at a time."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree as ET
 
 _GROUPS = "http://acs.amazonaws.com/groups/global/"
 _SHAPES = {
@@ -30,6 +33,8 @@ def canned_acl(acl_xml: bytes) -> str:
 
     ``custom`` if no canned ACL does; empty if this is not such a document.
     """
+    from xml.etree import ElementTree as ET  # noqa: PLC0415 - few jobs look at ACLs
+
     try:
         policy = ET.fromstring(acl_xml)  # noqa: S314 - from the store, which is trusted with the data; expat limits entities
     except ET.ParseError:

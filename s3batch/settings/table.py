@@ -16,12 +16,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings.bandwidth import parse_bandwidth
-from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (
@@ -44,6 +43,9 @@ from s3batch.settings.schema import (
     Topic,
     define_setting,
 )
+
+if TYPE_CHECKING:
+    from s3batch.settings.ci_build import CIBuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -754,7 +756,7 @@ class Settings:
             command=public.get("command", "sync"),
             plugin=public.get("plugin", False),
             workspace=workspace,
-            build=CIBuild.from_public(public["build"]).with_files_of(given.build) if public.get("build") else None,
+            build=_read_build_of_job(public["build"], given) if public.get("build") else None,
             state_directory=given.state_directory,
             user_directory=given.user_directory,
             job=given.job,
@@ -820,6 +822,13 @@ def _is_bandwidth(value: object) -> bool:
         return value is None or (isinstance(value, int | str) and bool(parse_bandwidth(str(value))))
     except ValueError:
         return False
+
+
+def _read_build_of_job(public: Any, given: Settings) -> CIBuild:
+    """Return the build of a job, with the files of the step that runs now."""
+    from s3batch.settings.ci_build import CIBuild  # noqa: PLC0415 - outside a CI no job has one
+
+    return CIBuild.from_public(public).with_files_of(given.build)
 
 
 def _read_filter_order(value: object) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from urllib.parse import parse_qsl
 from botocore import xform_name
 
 from s3batch.executors import BEAT, SILENCE, PollResult, RunningTime, Status, WorkerState
-from s3batch.executors.worker_loop import BEGUN, CURRENT, WorkerLoop
+from s3batch.executors.worker_loop import WorkerLoop
+from s3batch.executors.worker_state import BEGUN, CURRENT
 from s3batch.model import Result, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.faults import Fault

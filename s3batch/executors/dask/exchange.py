@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.executors.dask.source_check import FileSample
 from s3batch.executors.dask.target_check import TargetProbe
-from s3batch.executors.worker_loop import CURRENT
+from s3batch.executors.worker_state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
