@@ -50,7 +50,7 @@ class _Invocation:
     settings: Settings | None = None
     real: bool = False
     """True in the process itself, false in a test inside another process."""
-    notes: list[str] = field(default_factory=list)
+    interrupter: Interrupter = field(default_factory=lambda: Interrupter(gentle=True))
 
     def wants(self, name: str) -> bool:
         """Return whether ``json`` or ``json_lines`` is set, also before the settings are known, and if they never are."""
@@ -108,13 +108,16 @@ def main(
     return _finish_output(call)
 
 
-def run_program() -> NoReturn:
-    """Run the CLI and exit with ``os._exit``.
+def run_program(noted: list[int]) -> NoReturn:
+    """Run the CLI and exit with ``os._exit``. ``noted`` lists signals that come meanwhile.
 
     That skips interpreter shutdown and does not wait for threads blocked in boto3.
     """
     stdout, stderr = standard_streams()
-    call = _Invocation(argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True)
+    call = _Invocation(
+        argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True,
+        interrupter=Interrupter(noted, gentle=True),
+    )  # fmt: skip
     call.output.take_strays()
     os._exit(_finish_output(call))
 
@@ -122,10 +125,10 @@ def run_program() -> NoReturn:
 def _finish_output(call: _Invocation) -> int:
     """Return the exit code, when everything is written that is to be written."""
     call.output.redact(_secrets_of(call.environ))
-    interrupter = Interrupter()
+    interrupter = call.interrupter
     if call.real and threading.current_thread() is threading.main_thread():
         interrupter.install()
-    code = _run_checked(call, interrupter)
+    code = _run_checked(call)
     if call.settings is not None and (call.settings.on_done or call.settings.ping):
         from s3batch.reporting.hooks import tell_others  # noqa: PLC0415 - few runs have any
 
@@ -145,11 +148,11 @@ def _finish_output(call: _Invocation) -> int:
     return code or errors.EXIT_FAILED
 
 
-def _run_checked(call: _Invocation, interrupter: Interrupter) -> int:
+def _run_checked(call: _Invocation) -> int:
     """Run the command; turn every exception into a sentence and an exit code."""
     try:
         code = _run_invocation(call)
-        interrupter.over = True
+        call.interrupter.over = True
     except S3BatchError as error:
         return _report_error(call, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -266,6 +269,7 @@ def _load_settings(call: _Invocation, command: str, rest: Sequence[str]) -> Sett
         if settings.json_lines:
             call.output.write_events()
         _warn_of_lost_journal(settings, call.output)
+    call.interrupter.raise_noted()  # from here on it is known which documents the end owes
     return settings
 
 

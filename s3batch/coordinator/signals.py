@@ -96,10 +96,13 @@ def list_handled_signals() -> list[signal.Signals]:
 class Interrupter:
     """The process's handler while no job runs: it raises, until the work is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, noted: list[int] | None = None, *, gentle: bool = False) -> None:
+        """Take the list of a handler before this one; ``gentle`` notes the first signal until :meth:`raise_noted`."""
         self.over = False
         """All work is done and only the end of the process is left."""
         self._late = False
+        self._noted = [] if noted is None else noted
+        self._gentle = gentle
 
     def install(self) -> None:
         """Handle the signals that ask s3batch to stop."""
@@ -108,11 +111,20 @@ class Interrupter:
 
     def __call__(self, signum: int, _: FrameType | None) -> None:
         """Raise, unless all work is done; then only a second signal counts."""
+        if not self.over and self._gentle and not self._noted:
+            self._noted.append(signum)
+            return
         if not self.over:
             raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError(signum)
         if self._late:  # the rest may not end: a reader of the output may have stopped reading
             os._exit(signal_exit_code(signum))
         self._late = True
+
+    def raise_noted(self) -> None:
+        """Raise for a signal that was only noted; let those that follow raise at once."""
+        self._gentle = False
+        if self._noted:
+            self(self._noted[0], None)
 
 
 class Signals:

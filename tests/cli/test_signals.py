@@ -21,7 +21,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", STOPPING, ids=lambda number: number.name)
-def test_a_signal_while_python_imports_ends_without_a_traceback(tmp_path, number):
+def test_a_signal_while_python_imports_leaves_the_documents_asked_for(tmp_path, number):
     """The moment is told by the first module that the program imports, which is made to send the signal itself."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
@@ -30,16 +30,36 @@ def test_a_signal_while_python_imports_ends_without_a_traceback(tmp_path, number
         f"        if name == os.environ['AT']:\n            os.kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Sends())\n"
     )
-    for module in ("s3batch.cli", "s3batch.errors", "s3batch.settings.table", "s3batch.cli.loading"):
+    (tmp_path / "src").mkdir()
+    words = ["sync", "src", "s3://b/x", "--endpoint-url", "http://127.0.0.1:9", "--json", "--report", "r.json"]
+    for module in ("s3batch.cli", "s3batch.settings.table", "s3batch.cli.loading", "s3batch.commands.sync.directions"):
         environ = program.clean_environment(tmp_path) | {"AT": module}
         environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"
 
-        ran = subprocess.run(
-            [sys.executable, "-m", "s3batch", "config"], env=environ, capture_output=True, text=True, check=False
-        )
+        ran = program.run(words, environ, tmp_path)
 
-        assert (module, ran.returncode) == (module, 128 + number)
-        assert "Traceback" not in ran.stderr
+        assert (module, ran.code) == (module, 128 + number)
+        assert ran.stderr == f"s3batch: error: {'interrupted' if number == signal.SIGINT else 'terminated'}\n"
+        assert (ran.json["state"], ran.json["exit_code"]) == ("interrupted", 128 + number)
+        assert (tmp_path / "r.json").read_text() == ran.stdout
+        (tmp_path / "r.json").unlink()
+
+
+@pytest.mark.slow
+def test_a_second_signal_while_python_imports_ends_it_at_once(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "class Sends:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('s3batch.cli', 's3batch.errors'):\n            os.kill(os.getpid(), 15)\n"
+        "sys.meta_path.insert(0, Sends())\n"
+    )
+    environ = program.clean_environment(tmp_path)
+    environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"
+
+    ran = program.run(["config"], environ, tmp_path)
+
+    assert (ran.code, ran.stdout, ran.stderr) == (143, "", "")
 
 
 @pytest.mark.slow
