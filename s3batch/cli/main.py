@@ -243,6 +243,7 @@ def _show_config(call: _Invocation, rest: Sequence[str]) -> int:
     if settings is None:
         call.output.info("neither restore nor rebuild is true: nothing to do")
         return errors.EXIT_DONE
+    call.settings = show_config.without_effects(settings)
     return show_config.show_settings(settings, call.output, call.environ)
 
 

@@ -23,13 +23,14 @@ _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
 
 def show_settings(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
-    """Print the table, or with ``--json`` the same as one document."""
+    """Print the table, or with ``--json`` the same as one document, with ``--json-lines`` as one event."""
     profile = _find_profile(settings, environ)
     rows = [_config_row(row, settings, environ, profile) for row in taken_by(settings.command).values()]
-    if settings.json:
+    if settings.json or settings.json_lines:
         listed = {name: {"value": value, "from": origin} for name, value, _, origin in rows}
         about = _describe_profile(profile) if profile else None
-        publish_document(settings, output, {"command": settings.command, "settings": listed, "profile": about})
+        document = {"command": settings.command, "settings": listed, "profile": about}
+        publish_document(without_effects(settings), output, document)
         return 0
     cells = [("setting", "value", "from"), *((name, shown, origin) for name, _, shown, origin in rows)]
     output.data(*format_table(cells, _WIDEST))
@@ -38,6 +39,11 @@ def show_settings(settings: Settings, output: Output, environ: Mapping[str, str]
         output.data(*([f"[s3] of {_name_profile(profile)}: {', '.join(shown)}"] if shown else []))
         output.data(*(_format_ignored(name, profile) for name in profile.ignored))
     return 0
+
+
+def without_effects(settings: Settings) -> Settings:
+    """Return the settings without reports, outputs, commands and pings: to show a setting carries nothing out."""
+    return replace(settings, report=(), on_done="", ping="", build=None)
 
 
 def _find_profile(settings: Settings, environ: Mapping[str, str]) -> AwsProfile | None:

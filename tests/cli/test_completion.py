@@ -76,6 +76,42 @@ def test_bash_completes_a_value_after_an_equals_sign(place):
     assert run([require("bash"), "--norc", "-c", script], place) == "bar\n"
 
 
+@pytest.mark.parametrize(
+    ("word", "completed"),
+    [("--progress=b", "--progress=bar"), ("--report=rea", "--report=readme.md"), ("--report=none", "")],
+)
+def test_bash_completes_a_value_where_an_equals_sign_breaks_no_word(place, word, completed):
+    script = f"source ./script.bash; COMP_WORDS=(s3batch sync {word}); COMP_CWORD=2; _s3batch; echo ${{COMPREPLY[@]}}"
+
+    assert run([require("bash"), "--norc", "-c", script], place) == f"{completed}\n"
+
+
+@pytest.mark.parametrize("breaks", ["", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=}"])
+def test_a_tab_in_bash_completes_flag_value_and_file(place, breaks):
+    bash = require("bash")
+    (place / "rc").write_text(f"PS1='> '; source ./script.bash; {breaks}\nset +o history\necho ready\n")
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(place)
+        environ = {"HOME": str(place), "PATH": os.environ["PATH"], "TERM": "dumb", "COLUMNS": "200"}
+        os.execve(bash, [bash, "--noprofile", "--rcfile", "rc", "-i"], environ)
+    shown = {}
+    try:
+        read_terminal(terminal, "ready")
+        for line, wanted in [
+            ("s3batch sync --progress=ba\t", "--progress=bar"), ("s3batch sync --report=rea\t", "--report=readme.md"),
+            ("s3batch sync --dele\t", "--delete"), ("s3batch sync --report rea\t", "--report readme.md"),
+        ]:  # fmt: skip
+            os.write(terminal, line.encode())
+            shown[wanted] = read_terminal(terminal, wanted)
+            os.write(terminal, b"\x15")
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+
+    assert [wanted for wanted, text in shown.items() if wanted not in text] == []
+
+
 @pytest.mark.parametrize(("line", "wanted", "others"), LINES)
 def test_fish_completes(place, line, wanted, others):
     listed = run([require("fish"), "--no-config", "-c", f"source ./script.fish; complete -C '{line}'"], place)

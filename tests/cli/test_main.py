@@ -275,6 +275,22 @@ def test_config_without_a_command_shows_every_setting(call):
     assert set(call("config", "--json").json["settings"]) == set(taken_by("config"))
 
 
+def test_config_is_one_event_where_events_are_wanted(call):
+    (event,) = call("config", "sync", "--json-lines").out.splitlines()
+
+    assert json.loads(event)["event"] == "ended"
+    assert json.loads(event)["settings"]["json_lines"] == {"value": True, "from": "--json-lines"}
+
+
+def test_config_shows_hooks_and_reports_and_carries_none_out(call, workspace):
+    words = ["--report", "r.json", "--on-done", "touch done", "--ping", "http://127.0.0.1:9/x"]
+
+    shown = call("config", "sync", *words, "--json", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(workspace / "page"))
+
+    assert (shown.code, shown.err, list(workspace.iterdir())) == (0, "", [])
+    assert shown.setting("report") == (["r.json"], "--report")
+
+
 def test_config_shows_what_a_plugin_step_would_do(call):
     answer = call("config", "plugin", PLUGIN_BUCKET="b", PLUGIN_ACL="private", AWS_DEFAULT_REGION="")
 

@@ -10,12 +10,14 @@ from s3batch.settings.schema import COMMANDS
 _SCRIPT = """\
 # bash completion of s3batch, written by: s3batch completion bash
 _s3batch() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words=""
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words="" start=""
     COMPREPLY=()
     if [ "$word" = "=" ]; then
         word=""
     elif [ "$before" = "=" ]; then
         before=${{COMP_WORDS[COMP_CWORD-2]}}
+    elif [[ $word == --*=* ]]; then  # COMP_WORDBREAKS has no =
+        before=${{word%%=*}} start=${{word%%=*}}= word=${{word#*=}}
     fi
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "{first} help --help --version" -- "$word"))
@@ -42,7 +44,12 @@ _s3batch() {{
 {values}
     esac
     if [ -n "$words" ]; then
-        COMPREPLY=($(compgen -W "$words" -- "$word"))
+        COMPREPLY=($(compgen -P "$start" -W "$words" -- "$word"))
+        return
+    fi
+    if [ -n "$start" ]; then
+        local IFS=$'\n'
+        COMPREPLY=($(compgen -P "$start" -f -- "$word"))
         return
     fi
     case $word in
