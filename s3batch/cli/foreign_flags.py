@@ -14,6 +14,7 @@ _SEEN = f"{_NOT_NEEDED}progress is shown on a terminal"
 _MULTIPART = "write --part-size 16MiB, --multipart-threshold 32MiB"
 _AT_ONCE = "write --max-concurrency N"
 _ENCRYPTION = "write --encryption AES256, or aws:kms"
+_REPLACED = "a file that differs replaces its object: keep the old one with --backup s3://BUCKET/PREFIX"
 _DELETES_LAST = "write --delete: deletes come after everything else"
 _RETRIES = "write --retries N"
 
@@ -37,16 +38,16 @@ _OF_THE_AWS_CLI = {
     "metadata-directive": f"{_NOT_NEEDED}a copy keeps metadata unless a setting names it",
     "no-follow-symlinks": "write --symlinks skip",
     "no-guess-mime-type": "write --content-type application/octet-stream",
-    "no-overwrite": f"{_NOT_NEEDED}only files that differ are sent",
+    "no-overwrite": _REPLACED,
     "no-paginate": _NOT_NEEDED + "every page is read",
     "no-progress": "write --progress none",
     "no-verify-ssl": _NO_CHECK,
     "only-show-errors": "write --quiet",
     "output": "write --json",
-    "page-size": f"{_NOT_NEEDED}the store says how long its pages are",
+    "page-size": f"{_NOT_NEEDED}the store chooses the size of its pages",
     "query": "write --json, and filter it with jq",
     "recursive": f"{_NOT_NEEDED}a directory is always sent with everything below it",
-    "size-only": f"{_NOT_NEEDED}an unchanged file costs no request, by its size, times and the journal",
+    "size-only": f"{_NOT_NEEDED}the journal tells which files are unchanged",
     "sse": _ENCRYPTION,
     "sse-c": "write --sse-c-key FILE",
     "sse-c-copy-source": "write --sse-c-key FILE",
@@ -59,12 +60,12 @@ _OF_S5CMD = {
     "credentials-file": "set the variable AWS_SHARED_CREDENTIALS_FILE=FILE",
     "destination-region": "write --region NAME",
     "exit-on-error": f"{_NOT_NEEDED}the exit code is 1 after any failure",
-    "flatten": "write --strip-prefix PATH",
+    "flatten": "write --strip-prefix PATH: it cuts one leading path",
     "if-size-differ": f"{_NOT_NEEDED}content is compared",
-    "if-source-newer": _COMPARED,
+    "if-source-newer": _REPLACED,
     "install-completion": "write s3batch completion SHELL",
     "log": "write --log-level WORD",
-    "no-clobber": f"{_NOT_NEEDED}only files that differ are sent",
+    "no-clobber": _REPLACED,
     "numworkers": _AT_ONCE,
     "raw": f"{_NOT_NEEDED}write the characters of a glob in brackets, such as [*]",
     "retry-count": _RETRIES,
@@ -85,25 +86,25 @@ _OF_RCLONE = {
     "delete-after": _DELETES_LAST,
     "delete-before": _DELETES_LAST,
     "delete-during": _DELETES_LAST,
-    "delete-excluded": "write --delete and leave the files in: excluded files are never deleted",
+    "delete-excluded": "write --delete: an object that a filter hides is never deleted",
     "fast-list": f"{_NOT_NEEDED}the listing has no directories",
     "filter": "write --include PATTERN and --exclude PATTERN",
     "filter-from": "write --exclude-from FILE",
     "header-upload": "write --metadata, --cache-control or another attribute",
-    "ignore-existing": f"{_NOT_NEEDED}only files that differ are sent",
+    "ignore-existing": _REPLACED,
     "ignore-size": f"{_NOT_NEEDED}content is compared",
     "ignore-times": _COMPARED,
-    "immutable": f"{_NOT_NEEDED}only files that differ are sent",
-    "include-from": "write --files-from FILE",
+    "immutable": _REPLACED,
+    "include-from": "write --include PATTERN for each line",
     "inplace": f"{_NOT_NEEDED}a file is whole before it gets its name",
     "links": "write --symlinks skip",
     "log-file": "write 2> FILE",
     "low-level-retries": _RETRIES,
-    "max-transfer": "write --max-duration TIME",
+    "max-transfer": "write --max-duration TIME: a limit of time, not of bytes",
     "multi-thread-streams": _AT_ONCE,
     "no-check-certificate": _NO_CHECK,
     "no-check-dest": f"{_NOT_NEEDED}the journal tells what is there",
-    "no-traverse": f"{_NOT_NEEDED}one listing costs a request for 1,000 objects",
+    "no-traverse": f"{_NOT_NEEDED}a listing is one request for 1,000 objects",
     "no-update-modtime": f"{_NOT_NEEDED}times are kept with --preserve mtime only",
     "one-way": f"{_NOT_NEEDED}verify names extra objects too",
     "s3-access-key-id": "write --access-key ID, or set AWS_ACCESS_KEY_ID",
@@ -126,10 +127,10 @@ _OF_RCLONE = {
     "s3-upload-cutoff": _MULTIPART,
     "skip-links": "write --symlinks skip",
     "stats": "write --progress plain",
-    "tpslimit": _AT_ONCE,
+    "tpslimit": f"{_AT_ONCE}: a limit of requests in flight, not a second",
     "track-renames": f"{_NOT_NEEDED}a renamed file is copied on the server",
     "transfers": _AT_ONCE,
-    "update": f"{_NOT_NEEDED}only files that differ are sent",
+    "update": _REPLACED,
     "use-mmap": f"{_NOT_NEEDED}memory is bounded",
 }
 _OF_S3CMD = {
@@ -146,10 +147,21 @@ _OF_S3CMD = {
     "rinclude": "write --include PATTERN, in gitignore syntax",
     "server-side-encryption": _ENCRYPTION,
     "server-side-encryption-kms-id": "write --encryption aws:kms --kms-key-id ID",
-    "skip-existing": f"{_NOT_NEEDED}only files that differ are sent",
+    "skip-existing": _REPLACED,
 }
 
-ANSWERS = {**_OF_S3CMD, **_OF_RCLONE, **_OF_S5CMD, **_OF_THE_AWS_CLI}
+_SHORT = {
+    "L": "write --symlinks follow",
+    "P": _SEEN,
+    "c": _COMPARED,
+    "l": "write --symlinks skip",
+    "n": "write --dry-run",
+    "r": f"{_NOT_NEEDED}a directory is always sent with everything below it",
+    "u": _REPLACED,
+}
+"""One letter each, of rclone and s3cmd."""
+
+ANSWERS = {**_SHORT, **_OF_S3CMD, **_OF_RCLONE, **_OF_S5CMD, **_OF_THE_AWS_CLI}
 """By the name of the flag, without dashes: what to write for it."""
 
 

@@ -455,9 +455,10 @@ def test_a_bug_is_one_sentence_and_with_vv_a_traceback(argv, sentence, traceback
 
 @pytest.mark.parametrize(("flag", "answer"), ANSWERS.items())
 def test_a_flag_of_another_tool_is_answered_with_ours(call, flag, answer):
-    refused = call("sync", "a", "s3://b", f"--{flag}")
+    spelled = f"-{flag}" if len(flag) == 1 else f"--{flag}"
+    refused = call("sync", "a", "s3://b", spelled)
 
-    assert (refused.code, refused.err) == (2, f"s3batch: error: sync takes no --{flag}; {answer}\n")
+    assert (refused.code, refused.err) == (2, f"s3batch: error: sync takes no {spelled}; {answer}\n")
     named = set(re.findall(r"--[a-z][a-z0-9-]+", answer))
     assert named <= {flag_of(name) for row in TABLE.values() for name in row.names}
 
