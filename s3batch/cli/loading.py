@@ -48,6 +48,7 @@ _COMMANDS_OF_ITS_OWN = frozenset({"S3BATCH_ON_DONE", "PLUGIN_ON_DONE"})
 """Variables whose text is run as a command."""
 _STEP_FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
 """Variables of the files that a CI reads after a step."""
+_KEY_SETTINGS = frozenset({"sse_c_key", "source_sse_c_key"})
 _WITH_BUILD = ("cache ", "resume")
 """Commands that look at the build outside a plugin too: their key is made of it."""
 
@@ -312,10 +313,10 @@ def _make_settings(
     if "cache" in values:
         values["cache"] = tuple(_at_home("cache", path, environ) for path in values["cache"])
         values["exclude"] = tuple(_pattern_at_home(pattern, environ) for pattern in values.get("exclude", ()))
-    if "sse_c_key" in values:
+    if keys := _KEY_SETTINGS & values.keys():
         from s3batch.cli.customer_key import read_customer_key  # noqa: PLC0415 - few jobs have a key
 
-        values["sse_c_key"] = read_customer_key(given["sse_c_key"])
+        values |= {name: read_customer_key(name, given[name]) for name in keys}
     values |= {**_resolve_verbosity(values), **(facts or {})}
     workspace, own = os.getcwd(), _state_directory(environ)
     return Settings(

@@ -98,11 +98,13 @@ def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settin
         raise describe_untrusted_job(job, journal, "undo" if settings.command == "undo" else "resume")
     if not _is_given_command(job.command, journal, settings):
         raise describe_other_job(job, journal, settings)
-    if job.settings.get("sse_c", "") != settings.customer_key_mark():
-        raise SettingsError(
-            f"job {job.id} was begun with another sse_c_key, or without one",
-            hint="give the same key again: it is not in the journal",
-        )
+    marks = settings.customer_key_marks()
+    for name in ("sse_c", "source_sse_c"):
+        if job.settings.get(name, "") != marks.get(name, ""):
+            raise SettingsError(
+                f"job {job.id} was begun with another {name}_key, or without one",
+                hint="give the same key again: it is not in the journal",
+            )
     for found in _find_differences(job, settings, _select_fixed_settings(_COMPARED, journal, settings)):
         raise _describe_setting_difference(job, found, settings)
     if settings.filter_order and order_filters(settings) != order_filters(begun):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 
 _OF_OBJECT = "x-amz-server-side-encryption-customer-"
 _OF_SOURCE = "x-amz-copy-source-server-side-encryption-customer-"
 CUSTOMER_ALGORITHM = f"{_OF_OBJECT}algorithm"
 """The header of a response about an object with a customer's key. Its ETag is no MD5."""
+_NO_KEY = "own-key-does-not-open-the-source"
 _COPIES = frozenset({"CopyObject", "UploadPartCopy"})
 _WITH_KEY = _COPIES | {
     "HeadObject", "GetObject", "GetObjectAttributes", "PutObject", "CreateMultipartUpload", "UploadPart",
@@ -34,9 +35,24 @@ class AccessHeaders:
     def __bool__(self) -> bool:
         return bool(self._keyed)
 
-    def of_request(self, name: str) -> Mapping[str, str]:
-        """Return the headers for a request with this name."""
-        return self._copying if name in _COPIES else self._keyed if name in _WITH_KEY else self._payer
+    def complete(self, name: str, headers: MutableMapping[str, str]) -> None:
+        """Add to the ``headers`` of a request with this name. A copy may bring those of another source's key along."""
+        if name in _COPIES and _NO_KEY in headers:
+            del headers[_NO_KEY]
+            headers.update(self._keyed)
+        else:
+            headers.update(self._copying if name in _COPIES else self._keyed if name in _WITH_KEY else self._payer)
+
+
+def make_source_key_headers(source_key: str, own_key: str) -> dict[str, str]:
+    """Return the headers of a copy from objects with another key than ``own_key``; empty for the same key.
+
+    One of them is a mark for :meth:`AccessHeaders.complete`, and never sent.
+    """
+    if source_key == own_key:
+        return {}
+    mark = {_NO_KEY: ""} if own_key else {}
+    return {**mark, **_make_key_headers(_OF_SOURCE, source_key)}
 
 
 def _make_key_headers(prefix: str, key: str) -> dict[str, str]:

@@ -112,7 +112,7 @@ class BotoTransport:
             url = url.removesuffix(_PLACE) + percent_encode(request.key, "/")
         params["url"] = f"{url}?{request.query}" if request.query else url
         params["headers"].update(request.headers)
-        params["headers"].update(self._access.of_request(request.name))
+        self._access.complete(request.name, params["headers"])
         params["body"] = bytes(request.body)
         params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
 

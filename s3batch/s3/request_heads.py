@@ -46,7 +46,7 @@ class HeadWriter:
         path, size = self._endpoint.path(request.key, request.bucket), len(request.body)
         headers: dict[str, str] = {"host": self._host, **request.headers}
         if self._adds:
-            headers.update(self._access.of_request(request.name))
+            self._access.complete(request.name, headers)
         if signer is not None and request.valid is None:  # which looks for breaks itself
             now = time.time() + clock.offsets.get(self._place, 0.0)
             headers = signer.sign(request.method, path, query, headers, self._payload(request, size), now)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 S3_SCHEME = "s3://"
 STREAM = "-"
 """The word for stdin as source, and for stdout as target."""
+NO_KEY = "none"
+"""The value of ``source_sse_c_key`` for a source whose objects have no key of SSE-C, where the target's have."""
 _PLACE_HINT = "write s3://BUCKET/PREFIX"
 _CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")
 _ROLES = ("assume_role", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id")
@@ -119,7 +121,10 @@ def settings_of_source(settings: Settings) -> Settings:
 
     for name in ("endpoint_url", "path_style"):
         take(name)
-    take("region", always=elsewhere)
+    for name in ("region", "sse_c_key"):
+        take(name, always=elsewhere)
+    if changes.get("sse_c_key") == NO_KEY:
+        changes["sse_c_key"] = ""
     if elsewhere or any(getattr(settings, f"source_{name}") for name in _CREDENTIALS):
         for name in _CREDENTIALS:
             take(name, always=True)

@@ -491,6 +491,10 @@ class Settings:
     source_session_token: str = define_setting(
         "", "Session token of the source's access key.", Topic.ACCESS, SOURCE_COMMANDS, secret=True
     )
+    source_sse_c_key: str = define_setting(
+        "", "File with the key of SSE-C of the source, or none if only the target has one. The variable holds the key itself.",
+        Topic.ACCESS, SOURCE_COMMANDS, secret=True, shown_default="as sse_c_key",
+    )  # fmt: skip
 
     # -- speed -------------------------------------------------------------------------------------------------
     workers: int | None = define_setting(
@@ -708,7 +712,7 @@ class Settings:
         decisive = {name for name, row in TABLE.items() if row.topic in {Topic.WHAT, Topic.ATTRIBUTES}}
         decisive |= {"delete", "max_delete", "allow_empty_source", "plugin"}
         values = [f"{name}={getattr(self, name)!r}" for name in sorted(decisive - {"source"})]
-        values += [f"sse_c={self.customer_key_mark()}"] if self.sse_c_key else []
+        values += [f"{name}={mark}" for name, mark in self.customer_key_marks().items()]
         values += [f"filter_order={self.filter_order}"] * bool(self.filter_order)
         values += [f"list={self.list_digest}"] * bool(self.list_digest)
         text = "\0".join([self.at_workspace(self.source), *values])
@@ -716,8 +720,12 @@ class Settings:
 
     def customer_key_mark(self) -> str:
         """Return a digest that tells one key of SSE-C from another; empty without a key."""
-        key = self.sse_c_key.encode()
-        return hashlib.blake2b(key, digest_size=4, person=b"s3batch sse-c").hexdigest() if key else ""
+        return _mark_key(self.sse_c_key)
+
+    def customer_key_marks(self) -> dict[str, str]:
+        """Return the marks of the keys that are given, as a journal has them."""
+        given = {"sse_c": self.sse_c_key, "source_sse_c": self.source_sse_c_key}
+        return {name: _mark_key(key) for name, key in given.items() if key}
 
     def public(self) -> dict[str, Any]:
         """Return the job's settings for the journal, JSON-able and without secrets.
@@ -726,7 +734,7 @@ class Settings:
         """
         values = {name: as_plain_value(getattr(self, name)) for name, row in TABLE.items() if _is_of_the_job(row)}
         facts = {"command": self.command, "plugin": self.plugin, "workspace": self.workspace or os.getcwd()}
-        facts |= {"sse_c": self.customer_key_mark()} if self.sse_c_key else {}
+        facts |= self.customer_key_marks()
         return (
             {**values, **facts, "build": self.build.public() if self.build else None}
             | ({"filter_order": list(self.filter_order)} if self.filter_order else {})
@@ -810,6 +818,10 @@ def names_of_setting(row: Setting, command: str) -> tuple[str, ...]:
     """Return the name and those aliases that mean this setting for ``command``."""
     known = spellings_of(command)
     return tuple(name for name in row.names if known[name].name == row.name)
+
+
+def _mark_key(key: str) -> str:
+    return hashlib.blake2b(key.encode(), digest_size=4, person=b"s3batch sse-c").hexdigest() if key else ""
 
 
 def _is_of_the_job(row: Setting) -> bool:

@@ -14,6 +14,7 @@ from s3batch.model import SourceObject
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
+from s3batch.s3.access_headers import make_source_key_headers
 from s3batch.s3.faults import fault_of, refusal_for_good
 from s3batch.s3.permissions import refusal_words
 from s3batch.s3.requests import Response
@@ -64,9 +65,11 @@ def note_proof(operation: Operation, proof: ContentProof) -> OperationSpec | Non
 
 
 def name_pinned_source(operation: Operation, tools: Tools) -> dict[str, str]:
-    """Return the headers of a copy that pin its source. The request itself names the object."""
+    """Return the headers of a copy that pin its source, and open it. The request itself names the object."""
     etag = find_pin(operation)
-    return {"x-amz-copy-source-if-match": f'"{etag}"'} if etag else {}
+    pinned = {"x-amz-copy-source-if-match": f'"{etag}"'} if etag else {}
+    key, own = find_source(tools).endpoint.customer_key, tools.endpoint.customer_key
+    return pinned | make_source_key_headers(key, own) if key or own else pinned
 
 
 def _pin(request: Request, operation: Operation) -> Request:

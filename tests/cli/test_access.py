@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import s3batch
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, error
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
 
 RAW = bytes(range(32))
 KEY = b64encode(RAW).decode()
@@ -139,6 +139,91 @@ def test_the_key_is_in_no_file(shell, workspace, tmp_path):
     files = [os.path.join(folder, name) for folder, _, names in os.walk(tmp_path) for name in names]
     assert len(files) > 2
     assert not any(KEY.encode() in content or RAW in content for content in (Path(path).read_bytes() for path in files))
+
+
+OTHER = b64encode(bytes(range(100, 132))).decode()
+
+
+def key_headers(prefix: str, key: str) -> dict[str, str]:
+    digest = b64encode(hashlib.md5(b64decode(key)).digest()).decode()
+    return {f"{prefix}algorithm": "AES256", f"{prefix}key": key, f"{prefix}key-md5": digest} if key else {}
+
+
+def each_bucket_needs(**keys: str):
+    """Refuse what S3 refuses: a request about an object, or a copy of one, with another key than its bucket's."""
+
+    def meddle(request: Seen) -> Reply | None:
+        wanted = key_headers(OWN, keys[request.bucket]) if request.name in KEYED else {}
+        if request.name in {"CopyObject", "UploadPartCopy"}:
+            wanted |= key_headers(SOURCE, keys[request.headers["x-amz-copy-source"].lstrip("/").partition("/")[0]])
+        given = {name: value for name, value in request.headers.items() if "-customer-" in name or "own-key" in name}
+        return None if given == wanted else Reply(400, body=error("InvalidRequest"))
+
+    return meddle
+
+
+@pytest.fixture
+def sides(shell, fake, workspace):
+    """A bucket ``old`` with a small and a large object, whose key is ``OTHER``."""
+    (workspace / "site").mkdir()
+    (workspace / "site" / "small").write_text("small")
+    (workspace / "site" / "large").write_bytes(b"l" * (11 << 20))
+    (workspace / "other.key").write_text(OTHER)
+    fake.meddle = each_bucket_needs(old=OTHER, new=KEY, plain="")
+    assert shell("sync", "site", "s3://old", S3BATCH_SSE_C_KEY=OTHER).code == 0
+
+
+@pytest.mark.parametrize("lane", ["lean", "reference"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["copied", "streamed"])
+def test_each_side_has_a_key_of_its_own(shell, fake, sides, lane, streamed):
+    fake.requests.clear()
+    inner = fake.meddle
+    refuses = {"CopyObject", "UploadPartCopy"} if streamed else set()
+    fake.meddle = lambda request: Reply(501) if request.name in refuses else inner(request)
+    parts = ("--multipart-threshold", "6MiB", "--part-size", "5MiB", "--copy-part-size", "5MiB", "--lane", lane)
+
+    copied = shell("sync", "s3://old", "s3://new", *parts, "--source-sse-c-key", "other.key", S3BATCH_SSE_C_KEY=KEY)
+    opened = shell("sync", "s3://new", "s3://plain", *parts, S3BATCH_SOURCE_SSE_C_KEY=KEY)
+    closed = shell(
+        "sync", "s3://plain", "s3://old/again", *parts, "--source-sse-c-key", "none", S3BATCH_SSE_C_KEY=OTHER
+    )
+
+    assert (copied.code, opened.code, closed.code) == (0, 0, 0), copied.err + opened.err + closed.err
+    for bucket, prefix in (("new", ""), ("plain", ""), ("old", "again/")):
+        stored = {key: stored.body for key, stored in fake.objects[bucket].items() if key.startswith(prefix)}
+        assert (stored[f"{prefix}small"], len(stored[f"{prefix}large"])) == (b"small", 11 << 20)
+    assert not any(key in each.out + each.err for key in (KEY, OTHER) for each in (copied, opened, closed))
+
+
+def test_a_resume_takes_the_key_of_the_source_again(shell, fake, sides):
+    inner = fake.meddle
+    fake.meddle = lambda request: (
+        Reply(403, body=error("AccessDenied"))
+        if request.name == "CopyObject" and request.key == "large"
+        else inner(request)
+    )
+    words = ("sync", "s3://old", "s3://new", "--multipart-threshold", "64MiB")
+    assert shell(*words, S3BATCH_SOURCE_SSE_C_KEY=OTHER, S3BATCH_SSE_C_KEY=KEY).code == 1
+    fake.meddle = inner
+
+    without = shell("resume", S3BATCH_SSE_C_KEY=KEY)
+    resumed = shell("resume", S3BATCH_SSE_C_KEY=KEY, S3BATCH_SOURCE_SSE_C_KEY=OTHER)
+
+    assert (without.code, resumed.code) == (2, 0), without.err + resumed.err
+    assert "begun with another source_sse_c_key, or without one" in without.err
+
+
+def test_a_source_at_another_endpoint_does_not_get_the_key_of_the_target(shell, workspace):
+    with FakeS3() as elsewhere:
+        elsewhere.objects["old"] = {"a": Stored(b"a", f'"{hashlib.md5(b"a").hexdigest()}"')}
+        access = {"S3BATCH_SOURCE_ACCESS_KEY": ACCESS_KEY, "S3BATCH_SOURCE_SECRET_KEY": SECRET_KEY}
+
+        done = shell(
+            "sync", "s3://old", "s3://new", "--source-endpoint-url", elsewhere.url, S3BATCH_SSE_C_KEY=KEY, **access
+        )
+
+        assert done.code == 0, done.err
+        assert [each for each in elsewhere.requests if any("-customer-" in name for name in each.headers)] == []
 
 
 @pytest.mark.parametrize("lane", ["lean", "reference"])

@@ -97,7 +97,7 @@ def test_config_shows_no_secret_wherever_it_came_from(call, tmp_path, name, as_j
     command = next(each for each in COMMANDS if name in taken_by(each) and each not in {"config", "plugin"})
     row = TABLE[name]
     shown = value
-    if name == "sse_c_key":  # a key has 32 bytes, and its flag names a file
+    if name in {"sse_c_key", "source_sse_c_key"}:  # a key has 32 bytes, and its flag names a file
         value, shown = "canary, exactly 32 bytes of key.", str(tmp_path / "key")
         (tmp_path / "key").write_text(value)
     (tmp_path / "settings.toml").write_text(f"[s3batch]\n{name} = {json.dumps(value)}\n")

@@ -42,7 +42,9 @@ def loaded(argv, environ, folder):
     return loading.settings_of("sync", argv, environ)
 
 
-@pytest.mark.parametrize("name", [row.name for row in TEXTS if row.name != "sse_c_key"])  # which names a file
+@pytest.mark.parametrize(
+    "name", [row.name for row in TEXTS if not row.name.endswith("sse_c_key")]
+)  # which names a file
 def test_white_space_at_the_ends_does_not_count_wherever_it_comes_from(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     partner = {"access_key": "secret_key", "secret_key": "access_key"}.get(name)
@@ -261,6 +263,7 @@ def test_no_secret_gets_into_any_file_or_onto_any_stream(tmp_path, reach):
     """Every secret setting is a canary, and so are the passwords of the proxies."""
     canaries = {name: f"CANARY{number:02d}{name}" for number, name in enumerate(SECRETS)}
     canaries["sse_c_key"] = "CANARY of SSE-C: a key of 32 byte"[:32]
+    canaries["source_sse_c_key"] = "CANARY of a source: key of 32 bytes"[:32]
     (tmp_path / "work").mkdir()
     (tmp_path / "work/a.txt").write_text("a")
     with FakeS3() as fake:
