@@ -158,9 +158,9 @@ class VerifyJob(ComparingJob, SyncJob):
         """Compare everything else."""
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             coordinator.run(stage)
-        planning.finish(coordinator.add)
+        planned = planning.plan_deletes(coordinator.add_deletes)
         self.journal.jobs.set_stage(Stage.DELETE)
-        coordinator.run(Stage.DELETE)
+        coordinator.run(Stage.DELETE, planned)
 
     def _compared_nothing(self) -> bool:
         return super()._compared_nothing() and not self.wanted.redirects

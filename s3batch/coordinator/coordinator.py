@@ -108,6 +108,19 @@ class Coordinator:
             dispatcher.prepare(fresh)
         dispatcher.note_added(0 if at_once else len(now))
 
+    def add_deletes(self, operations: list[Operation]) -> None:
+        """Journal planned deletes in their stage; lease them at once while there is room for all of them."""
+        dispatcher = self._dispatcher
+        at_once = not (dispatcher.more or self._deps.dry_run) and dispatcher.count_room(Stage.DELETE) >= len(operations)
+        added = self._journal.operations.add_orphans(operations, lease=at_once)
+        self._counts.open[Stage.DELETE] += len(added)
+        reach_failpoint("added")
+        self._deps.totals.files_planned += len(added)
+        if at_once:
+            dispatcher.prepare_orphans(added)
+        else:
+            dispatcher.note_added(len(added))
+
     def compare(self, files: list[Comparison]) -> None:
         """Have files compared that are probably equal to their objects, without a row in the journal."""
         if not self._dispatcher.comparisons.pay_off:
@@ -125,10 +138,10 @@ class Coordinator:
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
         self._stage = stage
-        self._dispatcher.begin_stage(self._counts.open[stage])
+        self._dispatcher.begin_stage(stage, self._counts.open[stage])
         if planning is None and not self._counts.open[stage]:
             return
-        if stage == Stage.DELETE:  # planning is over, and workers may be forked now
+        if stage == Stage.DELETE and self._counts.open[stage]:  # planning is over, and workers may be forked now
             self._journal.shrink()
         self._deps.signals.gentle = True
         try:
@@ -161,7 +174,7 @@ class Coordinator:
         if planning is None:
             return None
         until = self._clock() + _PLAN_AHEAD
-        while self._clock() < until:
+        while self._clock() < until and not self._dispatcher.has_enough:
             with self._deps.signals.raising():  # a step waits for the store, or walks far
                 step = next(planning, _OVER)
             if step is _OVER:
@@ -309,9 +322,10 @@ class Coordinator:
         """Take the deletes that succeeded in one request."""
         self._breaker.record_success()
         rows, leased, heard = read_deleted_rows(result), self._dispatcher.leased, self._deps.heard
-        for row in rows:
-            if self._quarantine.is_in_use:
+        if self._quarantine.is_in_use:
+            for row in rows:
                 self._quarantine.release(Result(row))
+        for row in rows:
             heard(leased.pop(row), result)
         self._counts.open[Stage.DELETE] -= len(rows)
         self._deps.totals.files_done += len(rows)

@@ -58,6 +58,7 @@ class Dispatcher:
         self.unleased = 0
         """The approximate number of those."""
         self.comparisons = Comparisons(deps.journal)
+        self._stage = Stage.MAIN
         self._ready: deque[Work] = deque()
         self._deps = deps
         self._retries = retries
@@ -70,6 +71,8 @@ class Dispatcher:
     @property
     def has_enough(self) -> bool:
         """True if so many operations wait for a worker that planning may pause."""
+        if self._stage == Stage.DELETE and not self._deps.dry_run:
+            return self.count_room(Stage.DELETE) < self._deps.delete_batch  # so all are leased as they are planned
         return self.unleased + self.comparisons.waiting >= self._deps.enough
 
     @property
@@ -84,9 +87,9 @@ class Dispatcher:
         waits = self.more or self.comparisons.waiting > 0
         return waits and not self._ready and not count_outstanding(self._deps.executor.workers())
 
-    def begin_stage(self, count: int) -> None:
+    def begin_stage(self, stage: int, count: int) -> None:
         """Begin a stage with ``count`` open operations."""
-        self.more, self.unleased = count > 0, count
+        self._stage, self.more, self.unleased = stage, count > 0, count
 
     def note_added(self, count: int) -> None:
         """Note that ``count`` operations of the current stage were added, and not leased."""
@@ -108,9 +111,9 @@ class Dispatcher:
         uploads = self._deps.uploads
         for work in self._retries.take_works():
             uploads.requeue(work)
-        if self._retries.row_is_due and (room := self._rows(stage)) > 0:
+        if self._retries.row_is_due and (room := self.count_room(stage)) > 0:
             self.prepare(self._deps.journal.operations.lease_rows(self._retries.take_rows(room)))
-        if self.more and (room := self._rows(stage)) > 0:
+        if self.more and (room := self.count_room(stage)) > 0:
             leased = self._deps.journal.operations.lease(room, stage)
             self._count_taken(leased)
             self.more = len(leased) == room
@@ -127,7 +130,7 @@ class Dispatcher:
             taken = [each.size for each in leased if each.kind in CARRIED and is_taken(each.id)]
             self._deps.totals.bytes_planned += sum(taken)
 
-    def _rows(self, stage: int) -> int:
+    def count_room(self, stage: int) -> int:
         """Return how many rows to lease: of deletes as many as make whole batches."""
         if stage != Stage.DELETE or self._deps.dry_run:
             return self.capacity()
@@ -141,7 +144,7 @@ class Dispatcher:
         deletes: list[Operation] = []
         quarantine, leased, alone = self._quarantine, self.leased, self._deps.deletes_alone
         for operation in self._settle_early(operations):
-            together = operation.kind is DELETE and fits_xml(operation.key) and not operation.is_in_doubt and not alone
+            together = operation.kind is DELETE and not (alone or operation.is_in_doubt) and fits_xml(operation.key)
             if quarantine.is_in_use and quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             leased[operation.id] = operation
@@ -151,11 +154,24 @@ class Dispatcher:
                 deletes.append(operation)
             else:
                 self._add(Work(operation))
+        self._add_deletes(deletes)
+
+    def prepare_orphans(self, operations: list[Operation]) -> None:
+        """Make work of deletes that were leased as they were planned: as :meth:`prepare`, without a look at each."""
+        keys = "".join([each.key for each in operations])
+        if self._quarantine.is_in_use or self._deps.deletes_alone or self._deps.has_file or not fits_xml(keys):
+            self.prepare(operations)
+            return
+        self.leased.update([(each.id, each) for each in operations])
+        self._add_deletes(operations)
+
+    def _add_deletes(self, deletes: list[Operation]) -> None:
+        """Make work of deletes that go together."""
         size = self._deps.delete_batch
         for at in range(0, len(deletes), size):
             batch = deletes[at : at + size]
-            keys = tuple((each.id, each.key) for each in batch)
-            self._add(Work(batch[0], keys=keys, listed=tuple((each.etag, each.stamp.mtime_ns) for each in batch)))
+            keys = tuple([(each.id, each.key) for each in batch])
+            self._add(Work(batch[0], keys=keys, listed=tuple([(each.etag, each.stamp.mtime_ns) for each in batch])))
 
     def _goes_in_parts(self, operation: Operation) -> bool:
         if operation.kind is TRANSFER:

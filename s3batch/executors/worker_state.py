@@ -54,7 +54,7 @@ class Status(NamedTuple):
 def collect_work_tags(work: Work) -> list[Tag]:
     """Return one tag for each result that will come of ``work``."""
     if work.keys:
-        return [(row, Step.WHOLE, 0) for row, _ in work.keys]
+        return [(row, WHOLE, 0) for row, _ in work.keys]
     return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
 
 

@@ -227,6 +227,15 @@ class Objects:
             yield [ListedObject._make(row) for row in page]
             low = make_bindable(page[-1][0] + "\0")
 
+    def find_orphans_with(self, prefix: str, texts: Sequence[str]) -> Iterator[str]:
+        """Yield the keys of :meth:`read_orphans` that contain one of these texts."""
+        contains = " OR ".join(["instr(key, ?)"] * len(texts))
+        query = f"SELECT key FROM object WHERE {_ORPHAN} AND ({contains}) ORDER BY key LIMIT ?"  # noqa: S608
+        low, high = _compute_key_range(prefix)
+        while page := self._store.rows(query, (low, high, self.generation, self.generation, *texts, _PAGE)):
+            yield from (key for (key,) in page)
+            low = make_bindable(page[-1][0] + "\0")
+
     def keep_keys(self, keys: Iterable[str]) -> None:
         """Note keys at or below which nothing may be deleted. They are this run's own, in a temporary table."""
         with self._transaction.batch():

@@ -11,7 +11,7 @@ job with millions of them begins at once; :meth:`Operations.take_over` looks at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
@@ -66,8 +66,9 @@ WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN
 
 _DELETED = """
 UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error = '', code = '', status = 0, seconds = ?
-WHERE id = ?
+WHERE id BETWEEN ? AND ?
 """
+Insert = Callable[[Database, int, Sequence[Operation], int, State], None]
 
 
 class Operations:
@@ -110,15 +111,15 @@ class Operations:
         """Return true for an operation that a dead job had planned."""
         return row <= self._current.after
 
-    def add(self, operations: Sequence[Operation], *, lease: bool = False) -> list[Operation]:
+    def add(
+        self, operations: Sequence[Operation], *, lease: bool = False, insert: Insert = rows.insert_operations
+    ) -> list[Operation]:
         """Add operations and return them numbered; ``lease`` leases them at once."""
         with self._transaction.batch():
             self._current.count({}, {"left_open": len(operations)})
             first = self._next
             self._next += len(operations)
-            rows.insert_operations(
-                self._store, self._current.number, operations, first, State.LEASED if lease else State.PENDING
-            )
+            insert(self._store, self._current.number, operations, first, State.LEASED if lease else State.PENDING)
             added = rows.number_operations(operations, first)
             stages = {each.stage for each in added}
             if not lease:
@@ -129,6 +130,10 @@ class Operations:
                 if self._cursor.get(stage, self._current.floor) >= self._pending_to[stage]:
                     self._cursor[stage] = self.last  # one of these that is to be tried again waits for its own time
             return added
+
+    def add_orphans(self, operations: Sequence[Operation], *, lease: bool = False) -> list[Operation]:
+        """Add the deletes of orphans, as :meth:`add` does."""
+        return self.add(operations, lease=lease, insert=rows.insert_orphans)
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending operations of a stage, in the order they were added.
@@ -219,7 +224,8 @@ class Operations:
         if not deleted:
             return
         with self._transaction.batch():
-            self._store.execute_many(_DELETED, [(seconds, row) for seconds, rows in deleted for row in rows])
+            spans = [(seconds, *span) for seconds, rows in deleted for span in _find_spans(rows)]
+            self._store.execute_many(_DELETED, spans)
             self._current.count({}, {"left_open": -sum(len(rows) for _, rows in deleted)})
         self._transaction.commit()
 
@@ -312,3 +318,12 @@ class Operations:
         self._fresh.clear()
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
         self._pending_to = {stage: max(row, number) for stage, row in self._pending_to.items()}
+
+
+def _find_spans(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of the numbers that follow each other; mostly all of them do."""
+    first = 0
+    for at, number in enumerate(numbers):
+        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
+            yield numbers[first], number
+            first = at + 1

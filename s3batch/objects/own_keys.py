@@ -21,6 +21,8 @@ CACHE_MARK = f"{OWN}cache"
 """The mark at a cache's root: objects below ``v1/`` there belong to the cache."""
 BACKUP_MARK = ".s3batch-backup"
 
+MARKED_BY = (OWN_DIRECTORY, "v1/")
+"""Texts of which a key has one, if :meth:`OwnMarks.see` may find a mark in it."""
 _HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
 
 
@@ -38,7 +40,7 @@ class OwnMarks:
     _halves: dict[str, str] = field(default_factory=dict)
 
     def see(self, key: str) -> None:
-        """Note a mark in ``key``; call it for every key of a listing in turn."""
+        """Note a mark in ``key``; call it for every key of a listing that holds a text of :data:`MARKED_BY`."""
         if OWN in key and f"/{key}".endswith(f"/{CACHE_MARK}"):
             self._roots[key.removesuffix(CACHE_MARK) + "v1/"] = "a cache"
         elif key.endswith(BACKUP_MARK) and f"/{key}".endswith(f"/{BACKUP_MARK}"):

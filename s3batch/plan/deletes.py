@@ -8,12 +8,14 @@ no more go than ``max_delete`` allows. A key outside the target's prefix is neve
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError
-from s3batch.model import Kind, Operation, Reason, Stage, Stamp
-from s3batch.objects.own_keys import OwnMarks
+from s3batch.model import DELETE, Operation, Reason, Stage, Stamp
+from s3batch.objects.own_keys import MARKED_BY, OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
+from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.source.walk_record import CountedPaths, UnreadablePaths
 from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
@@ -40,14 +42,25 @@ def format_kept_warning(kept: CountedPaths) -> str:
 
 
 def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
-    """Plan the deletes, page by page. Raises :class:`JobFailedError` before the first one if a guard refuses."""
+    """Return the deletes, those of one request at a time. Raises :class:`JobFailedError` if a guard refuses."""
     if wanted.is_one_key:
-        return
+        return iter(())
     marks = check_delete_guards(wanted, journal)
     for words in marks.words():
         journal.jobs.warn(words)
-    for batch in _find_orphans(wanted, journal, marks):
-        yield [make_delete_operation(each) for each in batch]
+    return _gather_deletes(_find_orphans(wanted, journal, marks))
+
+
+def _gather_deletes(pages: Iterator[list[ListedObject]]) -> Iterator[list[Operation]]:
+    """Yield the deletes of these objects in as few requests as they fit in."""
+    left: list[ListedObject] = []
+    for page in pages:
+        left += page
+        while len(left) >= DELETE_BATCH:
+            yield [make_delete_operation(each) for each in left[:DELETE_BATCH]]
+            del left[:DELETE_BATCH]
+    if left:
+        yield [make_delete_operation(each) for each in left]
 
 
 def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
@@ -66,13 +79,8 @@ def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
 
 def count_deletes(wanted: SyncSpec, journal: Journal) -> tuple[int, OwnMarks]:
     """Return how many objects would be deleted, and the marks that were found."""
-    marks = OwnMarks()
-    if wanted.is_one_key:
-        return 0, marks
-    count = sum(map(len, _find_orphans(wanted, journal, marks)))
-    if marks:  # found on the way: the keys before a mark were counted
-        count = sum(map(len, _find_orphans(wanted, journal, marks)))
-    return count, marks
+    marks = _find_marks(wanted, journal)
+    return 0 if wanted.is_one_key else sum(map(len, _find_orphans(wanted, journal, marks))), marks
 
 
 def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
@@ -84,18 +92,26 @@ def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[Liste
 def _find_marks(wanted: SyncSpec, journal: Journal) -> OwnMarks:
     """Return the marks of s3batch among the objects without a file."""
     marks = OwnMarks()
-    for batch in () if wanted.is_one_key else journal.objects.read_orphans(wanted.prefix):
-        for each in batch:
-            marks.see(each.key)
+    for key in () if wanted.is_one_key else journal.objects.find_orphans_with(wanted.prefix, MARKED_BY):
+        marks.see(key)
     return marks
 
 
 def make_delete_operation(listed: ListedObject) -> Operation:
     """Return the delete of an object, with the facts that the check before it compares."""
-    return Operation(
-        Kind.DELETE, listed.key, Reason.ORPHAN, stamp=Stamp(mtime_ns=modified_ns(listed.modified)), stage=Stage.DELETE,
-        etag=listed.etag,
-    )  # fmt: skip
+    return _NEW(
+        Operation,
+        (DELETE, listed.key, _ORPHAN, "", 0, _stamp_of_time(listed.modified), Stage.DELETE, listed.etag, *_DEFAULTS),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _stamp_of_time(modified: float) -> Stamp:
+    return Stamp(mtime_ns=modified_ns(modified))
+
+
+_NEW, _ORPHAN = tuple.__new__, Reason.ORPHAN
+_DEFAULTS = tuple(Operation._field_defaults[name] for name in ("spec", "id", "attempts", "recheck", "upload_id"))
 
 
 def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None:
@@ -117,32 +133,27 @@ def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None
 
 
 def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
-    """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
-    protected = collect_protected_keys(wanted.redirects)
-    limits, now = wanted.limits, journal.jobs.current.store_date
+    """Yield the objects without a file that no rule protects."""
+    protected = collect_protected_keys(wanted.redirects) | {wanted.prefix}  # a folder's marker, as consoles make them
+    limits, now, selects = wanted.limits, journal.jobs.current.store_date, wanted.selects
+    own, paths = marks.owns, wanted.key_paths
     for batch in journal.objects.read_orphans(wanted.prefix):
-        for each in batch:
-            marks.see(each.key)
         if limits:
             batch = [each for each in batch if not limits.hides(each.size, each.modified, now)]  # noqa: PLW2901
         vetoes = UnreadablePaths(journal.objects.find_kept([each.key for each in batch]))
-        kept = [each for each in batch if each.key not in protected and _may_be_deleted(each, wanted, vetoes, marks)]
-        if kept:
-            yield kept
-
-
-def _may_be_deleted(listed: ListedObject, wanted: SyncSpec, vetoes: UnreadablePaths, marks: OwnMarks) -> bool:
-    """Return whether no rule keeps an object; ``vetoes`` are the keys of paths that the walk could not read.
-
-    The prefix itself is a folder's marker, as consoles make them, and stays. So do those of directories that exist.
-    """
-    key = listed.key
-    path = key[len(wanted.prefix) :]
-    if not path or marks.owns(key) or not wanted.selects(key) or vetoes.covers(key):
-        return False
-    if listed.size == 0 and wanted.key_paths.has_directory(key):
-        return False
-    return not wanted.key_paths.has_file_behind_slash(key)
+        covers = vetoes.covers if vetoes.paths else None
+        orphans = [
+            each
+            for each in batch
+            if (key := each.key) not in protected
+            and not own(key)
+            and selects(key)
+            and not (covers and covers(key))
+            and not (key[-1] == "/" and each.size == 0 and paths.has_directory(key))
+            and not (key[0] == "/" and paths.has_file_behind_slash(key))
+        ]
+        if orphans:
+            yield orphans
 
 
 # --- a source of another kind than before -----------------------------------------------------

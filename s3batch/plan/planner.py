@@ -133,12 +133,25 @@ class Planner:
                 hint="resume walks again",
             )
 
-    def finish(self, add: Add) -> None:
-        """Plan the deletes, after everything else is done."""
-        if self.wanted.settings.delete:
-            for batch in deletes.plan_deletes(self.wanted, self.journal):
-                add(batch)
-            reach_failpoint("deleting")
+    def plan_deletes(self, add: Add) -> Iterator[None] | None:
+        """Return the steps of planning the deletes, after everything else is done; ``None`` if nothing is deleted.
+
+        Each adds those of one request, which may be sent before the next. Raises :class:`JobFailedError` if a guard
+        refuses.
+        """
+        if not self.wanted.settings.delete:
+            self._end_plan()
+            return None
+        return self._add_deletes(deletes.plan_deletes(self.wanted, self.journal), add)
+
+    def _add_deletes(self, planned: Iterator[list[Operation]], add: Add) -> Iterator[None]:
+        for batch in planned:
+            add(batch)
+            yield
+        reach_failpoint("deleting")
+        self._end_plan()
+
+    def _end_plan(self) -> None:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 

@@ -23,7 +23,8 @@ _ALONE = 2
 
 def in_listing_order(keys: Iterable[str]) -> list[str]:
     """Return ``keys`` as listings have them, each once."""
-    return sorted(set(keys), key=os.fsencode)
+    names = dict.fromkeys(keys)  # in the order that they come in, which is nearly always this one
+    return sorted(names, key=None if "".join(names).isascii() else os.fsencode)
 
 
 def jump_to(left: Sequence[str], prefix: str) -> Request:
@@ -34,6 +35,8 @@ def jump_to(left: Sequence[str], prefix: str) -> Request:
 def not_shown(left: Sequence[str], page: ListingPage) -> list[str]:
     """Return the keys behind the end of a page. If these are all keys, the store ignores where a listing should begin."""
     shown = os.fsencode(page.objects[-1].key) if page.objects else b""
+    if os.fsencode(left[-1]) <= shown:
+        return []
     return [key for key in left if os.fsencode(key) > shown]
 
 

@@ -145,8 +145,11 @@ def _escape_xml(text: str) -> str:
 
 def delete_objects(keys: Iterable[str]) -> Request:
     """Delete up to 1,000 keys (S3's limit) in one request; only failures are listed in the answer."""
-    rows = "".join(f"<Object><Key>{_escape_xml(key)}</Key></Object>" for key in keys)
-    body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{rows}</Delete>'.encode()
+    rows = _escape_xml("\0".join(keys)).replace("\0", "</Key></Object><Object><Key>")  # no key of XML holds a NUL
+    body = (
+        '<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>'
+        f"<Object><Key>{rows}</Key></Object></Delete>"
+    ).encode()
     # every store accepts Content-MD5 here; some refuse newer checksums
     return Request("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
 

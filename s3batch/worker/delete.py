@@ -16,7 +16,6 @@ from s3batch.s3 import requests
 from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.responses import raise_for_status
 from s3batch.s3.transport import send_request
-from s3batch.worker.delete_check import PlannedDelete
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError, failed_result, result_for_each
 from s3batch.worker.upload import (
@@ -33,19 +32,22 @@ async def delete_one(operation: Operation, tools: Tools) -> Result:
     """Delete a key by itself: one that DeleteObjects cannot name, or where each object is looked at first."""
     if tools.brief.is_guarded:
         return await _delete_guarded(operation, tools)
-    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
-    if await tools.brief.delete_check.find_changed([planned], tools):
+    if await _is_changed(operation, tools):
         return Result(operation.id, already=True)
     return await _delete_key(operation)
+
+
+async def _is_changed(operation: Operation, tools: Tools) -> bool:
+    planned = {operation.key: (operation.etag, operation.stamp.mtime_ns)}
+    return bool(await tools.brief.delete_check.find_changed(planned, tools))
 
 
 async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     """Delete a key whose object is as it was planned, after its backup."""
     request, exact = requests.head_object(operation.key), tools.brief.exact
-    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
     if exact and await tools.brief.delete_check.has_source(operation.key, tools):
         raise RefusedChangeError("drifted: the source has something for this key now")
-    if not exact and await tools.brief.delete_check.find_changed([planned], tools):
+    if not exact and await _is_changed(operation, tools):
         return Result(operation.id, already=True)
     head = await send_request(request)
     if head.status == 404:
@@ -71,8 +73,10 @@ async def _delete_key(operation: Operation) -> Result:
 async def delete_batch(work: Work, tools: Tools) -> list[Result]:
     """Delete up to 1,000 keys in one request, but those that changed since they were planned."""
     listed = work.listed or (("", 0),) * len(work.keys)
-    planned = [PlannedDelete(key, *each) for (_, key), each in zip(work.keys, listed, strict=True)]
+    planned = {key: each for (_, key), each in zip(work.keys, listed, strict=True)}
     kept = await tools.brief.delete_check.find_changed(planned, tools)
+    if not kept:
+        return await _delete_together(work, tools)
     results = [Result(row, already=True) for row, key in work.keys if key in kept]
     going = tuple((row, key) for row, key in work.keys if key not in kept)
     return results + (await _delete_together(work._replace(keys=going), tools) if going else [])

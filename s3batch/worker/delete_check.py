@@ -9,7 +9,8 @@ together cost no more pages than its listing did.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from s3batch.s3 import requests
 from s3batch.s3.faults import refusal_for_good
@@ -18,7 +19,7 @@ from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from s3batch.model import ListedObject
     from s3batch.objects.key_paths import KeyPaths
@@ -29,15 +30,11 @@ if TYPE_CHECKING:
 CHANGED_MEANWHILE = "skipped: changed meanwhile"
 
 
-class PlannedDelete(NamedTuple):
-    """An object as the listing showed it when its delete was planned."""
-
-    key: str
-    etag: str
-    modified_ns: int
-    """0: not known."""
+Planned = dict[str, tuple[str, int]]
+"""Objects as the listing showed them when their deletes were planned: ETag and LastModified (ns) by key; 0: not known."""
 
 
+@lru_cache(maxsize=1024)  # many objects are written in one second
 def modified_ns(seconds: float) -> int:
     """Return a LastModified as operations carry it: whole milliseconds, which is as far as listings tell it."""
     return round(seconds * 1000) * 1_000_000
@@ -60,17 +57,16 @@ class DeleteCheck:
         """Return true if the source has something for this key by now."""
         return self.has_file(key)
 
-    async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
+    async def find_changed(self, planned: Planned, tools: Tools) -> set[str]:
         """Return the keys that must stay. Raises :class:`RequestError` or :class:`MalformedResponseError`."""
-        kept = {each.key for each in planned if self.has_file(each.key)}
-        left = [each for each in planned if each.key not in kept and each.etag]
+        kept = set() if self.paths is None else self.paths.find_files(list(planned))
+        left = {key: known for key, known in planned.items() if known[0] and key not in kept}
         return kept | await _find_rewritten(left, self.listed, tools) if left else kept
 
 
-async def _find_rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools) -> set[str]:
+async def _find_rewritten(planned: Planned, prefix: str, tools: Tools) -> set[str]:
     """Return the keys of objects that are not listed as they were planned."""
-    by_key = {each.key: each for each in planned}
-    left = in_listing_order(by_key)
+    left = in_listing_order(planned)
     changed: set[str] = set()
     while left:
         request = jump_to(left, prefix)
@@ -81,35 +77,36 @@ async def _find_rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: 
             )
             return changed
         page: ListingPage = raise_for_status(response, request).document
-        changed |= {each.key for each in page.objects if _is_another(each, by_key)}
+        changed.update(_find_others(page.objects, planned))
         if not page.token:
             break
         further = not_shown(left, page)
         if len(further) == len(left):  # the store ignores where a listing should begin
-            return changed | await _rewritten_by_head(further, by_key)
+            return changed | await _rewritten_by_head(further, planned)
         left = further
     return changed
 
 
-def _is_another(listed: ListedObject, by_key: Mapping[str, PlannedDelete]) -> bool:
-    planned = by_key.get(listed.key)
-    if planned is None:
-        return False
-    same_time = not planned.modified_ns or planned.modified_ns == modified_ns(listed.modified)
-    return listed.etag != planned.etag or not same_time
+def _find_others(listed: Iterable[ListedObject], planned: Planned) -> Iterator[str]:
+    """Yield the keys of listed objects that are not as they were planned."""
+    for key, _size, etag, modified in listed:
+        if (known := planned.get(key)) is not None:
+            before, time = known
+            if etag != before or (time and time != modified_ns(modified)):
+                yield key
 
 
-async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDelete]) -> set[str]:
+async def _rewritten_by_head(keys: Sequence[str], planned: Planned) -> set[str]:
     changed = set()
     for key in keys:
         request = requests.head_object(key)
         response = await send_request(request)
-        if response.status != 404 and not _is_as_planned(raise_for_status(response, request), by_key[key]):
+        if response.status != 404 and not _is_as_planned(raise_for_status(response, request), planned[key]):
             changed.add(key)
     return changed
 
 
-def _is_as_planned(head: Response, planned: PlannedDelete) -> bool:
+def _is_as_planned(head: Response, planned: tuple[str, int]) -> bool:
+    etag, time = planned
     seconds = int(seconds_of(head.headers.get("last-modified", "")))
-    same_time = not planned.modified_ns or planned.modified_ns // 1_000_000_000 == seconds
-    return etag_of(head) == planned.etag and same_time
+    return etag_of(head) == etag and (not time or time // 1_000_000_000 == seconds)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from s3batch.s3.listing import ListingPage
     from s3batch.worker.context import Tools
-    from s3batch.worker.delete_check import PlannedDelete
+    from s3batch.worker.delete_check import Planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,12 @@ class SourceDeleteCheck(DeleteCheck):
         source = find_source(tools)
         return bool(await _find_present([source.key(key[len(self.prefix) :])], source.prefix))
 
-    async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
+    async def find_changed(self, planned: Planned, tools: Tools) -> set[str]:
         """Return the keys that must stay. Raises :class:`RequestError`, also if the source cannot be listed."""
         source = find_source(tools)
-        by_name = {source.key(each.key[len(self.prefix) :]): each.key for each in planned}
+        by_name = {source.key(key[len(self.prefix) :]): key for key in planned}
         kept = {by_name[name] for name in await _find_present(list(by_name), source.prefix)}
-        left = [each for each in planned if each.key not in kept]
+        left = {key: known for key, known in planned.items() if key not in kept}
         return kept | await DeleteCheck.find_changed(self, left, tools)
 
 

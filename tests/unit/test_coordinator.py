@@ -1064,6 +1064,44 @@ def test_deletes_are_leased_by_keys_and_not_by_requests(journal, coordinate):
     assert max(held) == 2000
 
 
+def test_deletes_are_planned_no_faster_than_workers_take_them_and_leased_at_once(journal, coordinate):
+    planned, ahead = [0], []
+    executor = Scripted(good, room=1000, at_once=1)
+    coordinator = coordinate(executor, keys_out=200, delete_batch=100)
+
+    def answered(work: Work) -> list[Result]:
+        ahead.append(planned[0] - 100 * (len(ahead) + 1))
+        return good(work)
+
+    def steps() -> Iterator[None]:
+        for batch in range(10):
+            coordinator.add_deletes([delete(f"{batch}-{number}") for number in range(100)])
+            assert Counter(states(journal).values())[State.PENDING] == 0
+            planned[0] += 100
+            yield
+
+    executor.answer = answered
+    coordinator.run(Stage.DELETE, steps())
+
+    assert [len(work.keys) for work in executor.given] == [100] * 10
+    assert max(ahead) <= 200
+    assert set(states(journal).values()) == {State.DONE}
+
+
+def test_deletes_that_xml_cannot_hold_go_alone_among_those_that_go_together(journal, coordinate):
+    executor = Scripted(good)
+    coordinator = coordinate(executor)
+
+    def steps() -> Iterator[None]:
+        coordinator.add_deletes([delete("a"), delete("b\x01"), delete("c")])
+        yield
+
+    coordinator.run(Stage.DELETE, steps())
+
+    assert sorted([key for _, key in work.keys] for work in executor.given) == [[], ["a", "c"]]
+    assert set(states(journal).values()) == {State.DONE}
+
+
 def test_a_signal_while_what_is_open_is_counted_stops_at_once(journal, coordinate, monkeypatch):
     def count(_: int) -> int:
         signal.raise_signal(signal.SIGINT)

@@ -92,3 +92,26 @@ def test_a_result_made_quickly_is_equal_to_one_made_by_names():
     )  # fmt: skip
 
     assert named == DONE
+
+
+@pytest.mark.parametrize("key", ["key", "odd \udcff"])
+def test_the_row_of_an_orphan_is_that_of_its_operation(journal: Journal, key: str):
+    planned = Operation(Kind.DELETE, key, Reason.ORPHAN, stamp=Stamp(mtime_ns=5), stage=Stage.DELETE, etag="etag")
+
+    (alike,) = journal.operations.add([planned])
+    (added,) = journal.operations.add_orphans([planned])
+    first, second = journal.operations.lease(2, Stage.DELETE)
+
+    assert added == planned._replace(id=alike.id + 1)
+    assert (first, second) == (planned._replace(id=alike.id), added)
+
+
+def test_deletes_that_succeed_together_are_done_and_no_others(journal: Journal):
+    planned = [Operation(Kind.DELETE, f"k{number}", Reason.ORPHAN, stage=Stage.DELETE) for number in range(9)]
+    rows = [each.id for each in journal.operations.add_orphans(planned, lease=True)]
+    done = [rows[at] for at in (0, 1, 3, 4, 5, 8)]
+
+    journal.operations.settle_deleted([(0.5, done[:3]), (0.5, done[3:])])
+
+    assert {entry.operation.id for entry in journal.outcomes.read_entries(State.DONE)} == set(done)
+    assert journal.outcomes.count_open() == 3

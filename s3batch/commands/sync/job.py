@@ -232,9 +232,9 @@ class SyncJob(DirectionJob):
             return
         self._pass_fence()
         planning.require_complete_walk()
-        planning.finish(coordinator.add)
+        deletes_planned = planning.plan_deletes(coordinator.add_deletes)
         self.journal.jobs.set_stage(Stage.DELETE)
-        coordinator.run(Stage.DELETE)
+        coordinator.run(Stage.DELETE, deletes_planned)
         self._look_again(coordinator, planning)
         if self.kept.count:
             self.journal.jobs.warn(deletes.format_kept_warning(self.kept))

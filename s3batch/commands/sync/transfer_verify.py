@@ -61,6 +61,6 @@ class TransferVerifyJob(ComparingJob, TransferJob):
         """Compare everything else."""
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             coordinator.run(stage)
-        planning.finish(coordinator.add)
+        planned = planning.plan_deletes(coordinator.add_deletes)
         self.journal.jobs.set_stage(Stage.DELETE)
-        coordinator.run(Stage.DELETE)
+        coordinator.run(Stage.DELETE, planned)
