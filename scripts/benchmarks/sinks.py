@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -38,7 +39,9 @@ def run_null_server(
     trusted = trust(directory) if has_tls else {}
     port = servers.free_port()
     delay = {"DELAY_US": str(delay_ms * 1000)} if delay_ms else {}
-    process = subprocess.Popen([built(has_tls), str(port)], cwd=directory, env=os.environ | delay | content)
+    process = subprocess.Popen(
+        [build_null_server(has_tls=has_tls), str(port)], cwd=directory, env=os.environ | delay | content
+    )
     try:
         await_port(port)
         keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
@@ -63,13 +66,16 @@ def run_real_server(directory: Path) -> Iterator[Sink]:
         yield Sink(server.url, keys, sizes)
 
 
-def built(tls: bool) -> str:
-    """Path of the null server, compiled when its source is newer."""
-    program = Path(tempfile.gettempdir()) / f"s3batch-bench-{os.getuid()}" / ("s3sink-tls" if tls else "s3sink")
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+def build_null_server(*, has_tls: bool) -> str:
+    """Return the path of the null server, compiled once for each text of its source."""
+    name = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16] + ("-tls" if has_tls else "")
+    program = Path(tempfile.gettempdir()) / f"s3batch-bench-{os.getuid()}" / f"s3sink-{name}"
+    if not program.exists():
         program.parent.mkdir(mode=0o700, exist_ok=True)
-        extra = ["-DTLS", "-lssl", "-lcrypto"] if tls else []
-        subprocess.run(["gcc", "-O2", "-pthread", str(SOURCE), "-o", str(program), *extra], check=True)
+        making = f"{program}.{os.getpid()}"
+        extra = ["-DTLS", "-lssl", "-lcrypto"] if has_tls else []
+        subprocess.run(["gcc", "-O2", "-pthread", str(SOURCE), "-o", making, *extra], check=True)
+        os.replace(making, program)
     return str(program)
 
 

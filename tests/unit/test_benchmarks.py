@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import shutil
+import urllib.request
+from contextlib import nullcontext
 
 import pytest
+from awscrt import checksums
 
+from scripts.benchmarks import sinks
 from scripts.benchmarks.__main__ import BENCHES, PAGE
 from scripts.benchmarks.calibration import calibrate, describe
 from scripts.benchmarks.hashes import describe as describe_hashes
 from scripts.benchmarks.judging import Goal, judge_goal, render_sides
 from scripts.benchmarks.page import find_unexplained, make_page
 from scripts.benchmarks.results import describe_python, load_results
+from scripts.benchmarks.row import Row
 from scripts.benchmarks.rows import ROWS
+from scripts.benchmarks.scene import Place, Side
 from scripts.benchmarks.trees import make_content, make_sink_environment, make_tree
 from tests.rig.faults import Request
 
@@ -127,3 +135,61 @@ def test_files_that_are_alike_are_what_the_null_server_gives(tmp_path):
     assert (tmp_path / "content").read_bytes() == make_content(100)
     assert told["SYN_ETAG"] == hashlib.md5(make_content(100)).hexdigest()
     assert make_tree(3, 100, tmp_path, is_alike=True) == tree
+
+
+def words(*command):
+    return lambda scene: [*command, str(scene.directory)]
+
+
+def test_programs_take_turns_each_in_an_empty_directory_and_a_missing_one_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(sinks, "run_null_server", lambda directory, **_: nullcontext(sinks.Sink("http://127.0.0.1:1")))
+    log = tmp_path / "log"
+    note = 'test -z "$(ls "$2" | grep left)" && echo "$0" >>"$1" && touch "$2/left"'
+    row = Row(
+        name="turns", section="", title="{files} files", files=2, size=3, goals=(Goal("wall", 1),),
+        sides=(
+            Side("first", words("/bin/sh", "-c", note, "first", str(log)), "all"),
+            Side("absent", words(""), "none"),
+            Side("last", words("/bin/sh", "-c", note, "last", str(log)), "some"),
+        ),
+    )  # fmt: skip
+
+    (tmp_path / "scratch").mkdir()
+    found = row.measure(2, Place(tmp_path / "trees", tmp_path / "scratch"))
+
+    assert log.read_text().split() == ["first", "last", "last", "first"]
+    assert [len(side["runs"]) for side in found["sides"].values()] == [2, 0, 2]
+    assert found["sides"]["absent"]["missing"] == "not installed"
+    assert [verdict.is_met for verdict in row.judge(found)] == [None]
+    assert row.make_title(found) == "2 files"
+
+
+def test_a_program_that_fails_ends_the_benchmark(tmp_path, monkeypatch):
+    monkeypatch.setattr(sinks, "run_null_server", lambda directory, **_: nullcontext(sinks.Sink("http://127.0.0.1:1")))
+    row = Row(name="fails", section="", title="", files=1, size=1, sides=(Side("one", words("/bin/false"), "none"),))
+
+    with pytest.raises(SystemExit, match="fails: one failed with exit code 1"):
+        row.measure(1, Place(tmp_path / "trees", tmp_path))
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="the null server is compiled with gcc")
+def test_the_null_server_gives_what_it_lists_with_a_checksum_that_proves_it(tmp_path):
+    size = 40 << 20  # more than the period of its content
+    with sinks.run_null_server(tmp_path, content=make_sink_environment(size, tmp_path)) as sink:
+        listing = urllib.request.urlopen(f"{sink.url}/syn-3-{size}?list-type=2").read().decode()
+        asked = urllib.request.Request(
+            f"{sink.url}/syn-3-{size}/d000/f0000001", headers={"x-amz-checksum-mode": "ENABLED"}
+        )
+        with urllib.request.urlopen(asked) as answer:
+            body, told = answer.read(), answer.headers
+        asked.add_header("range", f"bytes={(32 << 20) - 5}-{(32 << 20) + 4}")
+        across = urllib.request.urlopen(asked).read()
+        uploads = urllib.request.urlopen(f"{sink.url}/bench?uploads").read().decode()
+
+    md5 = hashlib.md5(body).hexdigest()
+    assert len(body) == size
+    assert listing.count(f"&quot;{md5}&quot;") == 3
+    assert told["ETag"] == f'"{md5}"'
+    assert base64.b64decode(told["x-amz-checksum-crc64nvme"]) == checksums.crc64nvme(body).to_bytes(8, "big")
+    assert across == body[(32 << 20) - 5 : (32 << 20) + 5]
+    assert "<ListMultipartUploadsResult" in uploads
