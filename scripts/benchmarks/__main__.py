@@ -13,7 +13,7 @@ from scripts.benchmarks.results import RESULTS, Results, load_results, make_reco
 from scripts.benchmarks.row import Bench
 from scripts.benchmarks.rows import ROWS
 from scripts.benchmarks.running import say
-from scripts.benchmarks.scene import Place
+from scripts.benchmarks.scene import Place, UnavailableError
 
 BENCHES: tuple[Bench, ...] = (*ROWS, *caches.BENCHES, cleanups.BENCH)
 PAGE = RESULTS.with_suffix(".md")
@@ -44,7 +44,11 @@ def run_benches(options: argparse.Namespace, results: Results) -> None:
             say(bench.name)
             smaller = bench.shrink(options.files) if options.files else bench.divide(10) if options.quick else bench
             before = calibrate()
-            data = smaller.measure(1 if options.quick else options.rounds, place)
+            try:
+                data = smaller.measure(1 if options.quick else options.rounds, place)
+            except UnavailableError as error:
+                say(f"{bench.name} is not measured: {error}")
+                continue
             record = make_record(data, before, calibrate(), versions)
             if note := results.get(bench.name, {}).get("note"):
                 record["note"] = note

@@ -20,9 +20,9 @@ from typing import Any
 from scripts.benchmarks import hashes, sinks
 from scripts.benchmarks.judging import Verdict
 from scripts.benchmarks.measure import Measurement, measured
-from scripts.benchmarks.programs import find_s5cmd
+from scripts.benchmarks.programs import find_rclone, find_s5cmd
 from scripts.benchmarks.running import say
-from scripts.benchmarks.scene import MIB, Place
+from scripts.benchmarks.scene import MIB, Place, UnavailableError, require_program
 from scripts.benchmarks.sinks import Sink
 
 NODE = [
@@ -124,6 +124,8 @@ def _measure_tree(tree: str, packages: int, rounds: int, place: Place) -> dict[s
     scratch.mkdir()
     absent = [name for name in ("tar", "zstd") if not shutil.which(name)] + ([] if find_s5cmd() else ["s5cmd"])
     runs: dict[str, dict[str, list[dict[str, float]]]] = {case.name: {"s3batch": [], "tar": []} for case in CASES}
+    if not find_rclone():
+        raise UnavailableError("rclone, whose server the caches are kept in, is not installed")
     with sinks.run_real_server(scratch) as sink:
         for number in range(rounds):
             bench = _Bench(scratch / str(number), directory, made, sink, number, has_peer=not absent)
@@ -265,6 +267,7 @@ def _name(package: str) -> str:
 
 def _install(tree: str, place: Path, packages: list[str]) -> None:
     if tree == "node":
+        require_program("npm")
         command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps"]
         (place / "package.json").write_text("{}")
         subprocess.run([*command, *packages], cwd=place, check=True, stdout=subprocess.DEVNULL)

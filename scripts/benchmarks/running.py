@@ -86,6 +86,8 @@ class _Stage:
         run = measured(command, self.environment, self.directory)
         if run.code != 0:
             raise SystemExit(f"{self.row.name}: {side.name} failed with exit code {run.code}:\n{run.output}")
+        if not self.row.is_kept:
+            trees.remove_leftovers(scene.downloads)
         say(f"  {side.name:24} {run.wall:8.2f} s wall {run.cpu:8.2f} s CPU {run.memory / MIB:6.0f} MiB")
         return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,16 @@ class Scene:
     def empty(self) -> Path:
         """A directory without files."""
         return self.directory / "empty"
+
+
+class UnavailableError(Exception):
+    """A row cannot be measured here, in words."""
+
+
+def require_program(name: str) -> None:
+    """Raise UnavailableError if a program is not installed."""
+    if not shutil.which(name):
+        raise UnavailableError(f"{name} is not installed")
 
 
 Command = Callable[[Scene], list[str]]

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 import trustme
 
+from scripts.benchmarks.scene import require_program
 from tests.rig import buckets, servers
 
 SOURCE = servers.ROOT / "scripts" / "s3sink.c"
@@ -71,6 +72,7 @@ def build_null_server(*, has_tls: bool) -> str:
     name = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16] + ("-tls" if has_tls else "")
     program = Path(tempfile.gettempdir()) / f"s3batch-bench-{os.getuid()}" / f"s3sink-{name}"
     if not program.exists():
+        require_program("gcc")
         program.parent.mkdir(mode=0o700, exist_ok=True)
         making = f"{program}.{os.getpid()}"
         extra = ["-DTLS", "-lssl", "-lcrypto"] if has_tls else []
