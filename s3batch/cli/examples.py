@@ -94,7 +94,7 @@ EXAMPLES: dict[str, CommandExamples] = {
         (
             "public/index.html public s3://my-bucket/site",
             "public/a.map public s3://my-bucket/site --exclude '*.map'",
-            "site/index.html public s3://my-bucket/site --json",
+            "site/index.html s3://my-bucket/site public --json",
         ),
         ("exclude", "delete", "endpoint_url", "json"),
     ),

@@ -6,53 +6,33 @@ subject ─> filters ─> key, attributes ─> journal ─> one listing, one HEA
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from s3batch.commands.explain_action import ObjectState, Verdict, explain_file, explain_orphan
-from s3batch.coordinator import history, journal_trust
-from s3batch.errors import EXIT_DONE, EndpointError, JournalError, SettingsError
-from s3batch.files import private
+from s3batch.commands.explanation import (
+    Explanation,
+    Selected,
+    Subject,
+    look_at_object,
+    publish_explanation,
+    read_journal_facts,
+)
+from s3batch.coordinator import history
+from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.journal import Journal
 from s3batch.model import FILE
 from s3batch.objects.attribute_origins import explain_attributes
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.plan.spec import SyncSpec
-from s3batch.reporting.publish import publish_document
-from s3batch.reporting.text import format_date, format_table
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import S3_SCHEME, Direction, find_direction, is_in_s3
 from s3batch.source.filter_origins import find_deciding_filter
 from s3batch.source.ignore_files import is_ignore_file
 
 if TYPE_CHECKING:
-    from s3batch.model import KnownObject, LocalFile
+    from s3batch.model import KnownObject
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The path or key that is asked about."""
-
-    key: str
-    path: str
-    """Relative to the source; empty where no file of the source has this key."""
-    exists: bool
-    """True if there is something at the path."""
-
-
-@dataclass(slots=True)
-class Selected:
-    """Whether a job takes a path, and what decides that."""
-
-    taken: bool
-    pattern: str = ""
-    origin: str = ""
-    reason: str = ""
-    file: LocalFile | None = None
 
 
 def run_explain(settings: Settings, output: Output) -> int:
@@ -61,15 +41,22 @@ def run_explain(settings: Settings, output: Output) -> int:
         raise SettingsError(
             "explain needs a path or a key", hint="write s3batch explain PATH SOURCE s3://BUCKET/PREFIX"
         )
-    if find_direction(settings) is not Direction.UPLOAD:
-        raise SettingsError("explain is about uploads", hint="write a local source and an s3:// target")
+    direction = find_direction(settings)
+    if direction is Direction.STREAM:
+        raise SettingsError(
+            "explain has nothing to say of a stream", hint="write a directory or a prefix on both sides"
+        )
+    if direction is not Direction.UPLOAD:
+        from s3batch.commands.explain_from_s3 import explain_from_s3  # noqa: PLC0415 - an upload does not pay for it
+
+        return explain_from_s3(settings, output, direction)
     wanted = SyncSpec.from_settings(settings)
     subject = _find_subject(wanted, settings.argument)
     selected = _select_path(wanted, subject)
-    known, journalled = _read_journal(wanted, subject.key)
+    known, journalled = read_journal_facts(settings, history.format_target_place(wanted.target), subject.key)
     bucket = Bucket.from_settings(settings, wanted.target.bucket)
     try:
-        state = _look_at_object(wanted, bucket, subject.key)
+        state = look_at_object(bucket, subject.key, wanted.listed)
         if not subject.exists and state.listed is None:
             raise SettingsError(
                 f"{settings.argument!r} is neither a path of the source {wanted.source.root} nor an object of "
@@ -79,23 +66,10 @@ def run_explain(settings: Settings, output: Output) -> int:
         verdict = _decide(wanted, bucket, subject, selected, state, known)
     finally:
         bucket.close()
-    document = {
-        "path": subject.path or None,
-        "key": subject.key,
-        "taken": selected.taken,
-        "pattern": selected.pattern or None,
-        "from": selected.origin or None,
-        "attributes": explain_attributes(settings, wanted.rules, subject.path) if selected.file else {},
-        "store": state.document(),
-        "journal": journalled,
-        "action": verdict.action,
-        "reason": verdict.reason,
-    }
-    if settings.json:
-        publish_document(settings, output, document)
-    else:
-        output.data(*_format_lines(document))
-    return EXIT_DONE
+    attributes = explain_attributes(settings, wanted.rules, subject.path) if selected.file else {}
+    return publish_explanation(
+        settings, output, subject, selected, Explanation(attributes, state, journalled, verdict, {})
+    )
 
 
 # --- the subject -------------------------------------------------------------------------------
@@ -167,35 +141,6 @@ def _is_beyond_limits(wanted: SyncSpec, path: str) -> bool:
     return bool(wanted.limits) and wanted.limits.hides(info.st_size, info.st_mtime)
 
 
-# --- what journal and store say -------------------------------------------------------------------
-
-
-def _read_journal(wanted: SyncSpec, key: str) -> tuple[KnownObject | None, dict[str, Any] | None]:
-    """Return the facts of the last own write, and what the journal says about the key."""
-    settings, place = wanted.settings, history.format_target_place(wanted.target)
-    path = settings.journal_path(place)
-    if not private.file_exists(path):
-        return None, None
-    try:
-        with Journal.read_only(path, foreign=journal_trust.is_foreign_journal(path, settings)) as journal:
-            known = journal.objects.look_up([key])[key][1]
-            last = journal.outcomes.find_last_operation(key)
-    except JournalError as error:
-        return None, {"journal": path, "error": str(error)}
-    facts = None if known is None else {"etag": known.etag, "size": known.size, "written": format_date(known.written)}
-    return known if settings.trust_journal else None, {"journal": path, "known": facts, "last": last}
-
-
-def _look_at_object(wanted: SyncSpec, bucket: Bucket, key: str) -> ObjectState:
-    """Return what the store says: one listing, and one HEAD of an object that is there."""
-    try:
-        listed = next(iter(bucket.look_up([key], wanted.listed)), None)
-        head = bucket.head(key) if listed is not None else None
-    except RequestError as error:
-        raise EndpointError(str(error)) from error
-    return ObjectState(listed, head)
-
-
 def _decide(
     wanted: SyncSpec,
     bucket: Bucket,
@@ -215,47 +160,3 @@ def _decide(
     return explain_orphan(
         wanted, state.listed, is_left_out=bool(selected.reason) and subject.exists, why=selected.reason
     )
-
-
-# --- for people -----------------------------------------------------------------------------------
-
-
-def _format_lines(document: dict[str, Any]) -> list[str]:
-    by = f", by {document['pattern']} ({document['from']})" if document["pattern"] else ""
-    rows = [
-        ("path", document["path"] or "-"),
-        ("key", document["key"]),
-        ("taken", ("yes" if document["taken"] else "no") + by),
-    ]
-    for name, each in document["attributes"].items():
-        rows.append((name.replace("_", " "), f"{_format_parts(each['value'])}, {_format_origin(each)}"))
-    store, journal = document["store"], document["journal"]
-    rows.append(("store", _format_object_state(store) if store else "no such object"))
-    rows.append(("journal", _format_journal(journal) if journal else "no journal"))
-    return [*format_table(rows), f"{document['action']}: {document['reason']}"]
-
-
-def _format_object_state(store: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_format_parts(value)}" for name, value in store.items() if value != {})
-
-
-def _format_parts(value: Any) -> str:
-    """Return a value for people: pairs as NAME=VALUE, all with commas between."""
-    pairs = [f"{name}={text}" for name, text in value.items()] if isinstance(value, dict) else value
-    return ", ".join(map(str, pairs)) if isinstance(pairs, list) else str(value)
-
-
-def _format_origin(attribute: dict[str, Any]) -> str:
-    """Return what gave an attribute: a setting, with its pattern if it has one, or the file's name."""
-    if attribute["setting"] is None:
-        return f"from {attribute['from']}"
-    return f"by {attribute['setting']} {attribute['pattern'] or ''}".rstrip() + f" ({attribute['from']})"
-
-
-def _format_journal(journal: dict[str, Any]) -> str:
-    if "error" in journal:
-        return str(journal["error"])
-    known, last = journal["known"], journal["last"]
-    words = [f"written {known['written']} with ETag {known['etag']}"] if known else ["knows no write of it"]
-    words += [f"last operation {last['operation']} ({last['state']}) in job {last['job']}"] if last else []
-    return ", ".join(words)

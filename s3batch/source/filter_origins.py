@@ -38,19 +38,22 @@ class WrittenFilter(NamedTuple):
         return bool(patterns.verdict(path.removeprefix(self.below)))
 
 
-def find_deciding_filter(settings: Settings, base: str, path: str, *, taken: bool) -> tuple[str, str]:
-    """Return the pattern that decides about a path below *base*, and its origin; both empty if none does."""
+def find_deciding_filter(settings: Settings, base: str | None, path: str, *, taken: bool) -> tuple[str, str]:
+    """Return the pattern that decides about a path below *base*, and its origin; both empty if none does.
+
+    ``None``: there is no directory whose ignore files count.
+    """
     for each in reversed(list(_list_filters(settings, base, path))):
         if each.takes() is taken and each.matches(path):
             return each.pattern, each.origin
     return "", ""
 
 
-def _list_filters(settings: Settings, base: str, path: str) -> Iterator[WrittenFilter]:
+def _list_filters(settings: Settings, base: str | None, path: str) -> Iterator[WrittenFilter]:
     """Yield all patterns in the order in which they count, the strongest last."""
     for end in [0, *(at + 1 for at, letter in enumerate(path) if letter == "/")]:
         name = path[:end] + IGNORE_FILE
-        for line in _read_ignore_file(os.path.join(base, name)):
+        for line in [] if base is None else _read_ignore_file(os.path.join(base, name)):
             yield WrittenFilter(line, name, below=path[:end])
     for name in settings.exclude_from:
         for line in read_pattern_file(settings, name):

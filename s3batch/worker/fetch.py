@@ -160,7 +160,7 @@ async def compare_file(work: Work, tools: Tools) -> Result:
         require_same_object(response, operation)
         descriptor = landing.tree.open_file(operation.path)
         try:
-            return await _compare_opened(operation, descriptor, response, tools)
+            return await compare_opened_file(operation, descriptor, response, tools)
         finally:
             os.close(descriptor)
     except OSError:  # a link, a directory, a file that may not be read: it is replaced, or the download names it
@@ -169,7 +169,8 @@ async def compare_file(work: Work, tools: Tools) -> Result:
         return changed_result(work)
 
 
-async def _compare_opened(operation: Operation, descriptor: int, response: Response, tools: Tools) -> Result:
+async def compare_opened_file(operation: Operation, descriptor: int, response: Response, tools: Tools) -> Result:
+    """Compare an open file with the object that a HEAD shows; it becomes a download if they are not proved equal."""
     evidence, before = ContentEvidence.from_head(response.headers), os.fstat(descriptor)
     compare = partial(
         is_same_content, partial(read_blocks, descriptor), operation.size, evidence, tools.brief.part_size
