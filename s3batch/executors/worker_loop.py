@@ -30,6 +30,7 @@ from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
 from s3batch.worker.context import tools_for
 from s3batch.worker.dispatch import begin_work
+from s3batch.worker.plain_upload import PlainUploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
@@ -71,6 +72,7 @@ class WorkerLoop:
         self._clock = clock
         self._tools = tools_for(brief)
         self._tools.writes = self.transport.writes
+        self._plain = PlainUploads(self._tools, self.transport.puts, self._stored, self._ended)
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
         """With their weights."""
@@ -217,8 +219,10 @@ class WorkerLoop:
             self._weight += held
             page[BEGUN] += 1
             reach_failpoint("part-sending" if work.step is PART else "sending")
-            ended = partial(self._ended, held, weight, len(work.keys))
-            transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
+            page[CURRENT] = work.operation.id
+            if not self._plain.begin(work):
+                ended = partial(self._ended, held, weight, len(work.keys))
+                transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
         if wanted and self._files:
             self._compare_files()
         page[CURRENT] = 0
@@ -251,6 +255,14 @@ class WorkerLoop:
             attributes = self._tools.brief.rules.attributes(work.operation.path)
             return 2 * work.operation.size if attributes.gzip else weight
         return weight
+
+    def _stored(self, result: Result) -> None:
+        """Take the result of a plain upload that worked."""
+        self._weight -= result.sent
+        self._heavy -= result.sent
+        self._ended_works += 1
+        self.results.append(self._tools.add_news(result))
+        reach_failpoint("stored")
 
     def _ended(self, held: int, weight: int, keys: int, results: list[Result]) -> None:
         self._weight -= held

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from s3batch.s3.requests import Body, Request
 
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
-_JOIN_UP_TO = 16 * 1024
+JOIN_UP_TO = 16 * 1024
 """Bytes; a body up to here goes with its head in one piece: over TLS that is one record, which holds 16 KiB."""
 
 
@@ -340,7 +340,7 @@ class Connection:
         """Start the exchange of ``request``, sent as ``head`` and ``body``."""
         self.await_answer(request)
         self._head_left = len(head)
-        if len(body) <= _JOIN_UP_TO:
+        if len(body) <= JOIN_UP_TO:
             self._out = [head + body]
         else:
             self._out = [head, body]
@@ -358,7 +358,7 @@ class Connection:
         except (ssl.SSLWantWriteError, BlockingIOError):
             return True
         except OSError as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
         return False
 
     def _open(self) -> None:
@@ -384,6 +384,12 @@ class Connection:
         else:
             sent = self.sock.sendmsg(out)
         self.opening = False
+        self.note_sent(sent)
+        return True
+
+    def note_sent(self, sent: int) -> None:
+        """Note that so many bytes of the request are on the wire."""
+        out = self._out
         if sent > self._head_left:
             self._wire[0] += sent - self._head_left
             self._head_left = 0
@@ -394,7 +400,15 @@ class Connection:
             del out[0]
         if sent:
             out[0] = memoryview(out[0])[sent:]
-        return True
+
+    def read(self) -> bytes | None:
+        """Return bytes that have come; ``None`` if there are none yet. Raises BrokenConnectionError."""
+        try:
+            return self.sock.recv(_READ_LEAST)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return None
+        except OSError as error:
+            raise self.broken(error) from error
 
     def receive(self) -> Response | None:
         """Read the available data; return the answer once it is complete."""
@@ -410,14 +424,14 @@ class Connection:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return None
         except (OSError, ValueError) as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
 
     def take_in(self, data: bytes) -> Response | None:
         """Take bytes of the response that were read elsewhere; return the answer once it is complete."""
         try:
             response = self._reply.feed(data)
         except ValueError as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
         self.used = True
         return response
 
@@ -428,7 +442,8 @@ class Connection:
             raise ConnectionError("the connection was closed before the answer was whole")
         return response
 
-    def _broken(self, error: Exception) -> BrokenConnectionError:
+    def broken(self, error: Exception) -> BrokenConnectionError:
+        """Return what ``error`` of the socket, or of the parser, says of the exchange."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return BrokenConnectionError(f"its certificate is not trusted: {error.verify_message}", distrusted=True)
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__

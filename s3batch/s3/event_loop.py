@@ -80,10 +80,27 @@ def sleep(seconds: float) -> Generator[Sleep, None, None]:
     yield Sleep(seconds)
 
 
+@types.coroutine
+def run_at_source(coroutine: Any) -> Generator[Any, Any, Any]:
+    """Return the result of a coroutine whose requests all go to the source's bucket."""
+    value, error = None, None
+    while True:
+        try:
+            wish = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value, error = (yield SourceCall(wish) if type(wish) is Request else wish), None
+        except Exception as raised:  # noqa: BLE001 - raised in the coroutine, whose boundary it is
+            value, error = None, raised
+
+
 class Task:
     """A running coroutine and the call it waits for."""
 
     __slots__ = ("call", "coroutine", "done", "lessons", "row", "tries")
+    is_short = False
+    """True of a :class:`~s3batch.s3.plain_put.PlainPut` that has no coroutine yet."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int) -> None:
         self.coroutine = coroutine

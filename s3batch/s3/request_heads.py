@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from s3batch.s3.requests import Request
 
 _AGENT = f"s3batch/{__version__}"
-_END = f"\r\nuser-agent: {_AGENT}\r\n\r\n"
+HEAD_END = f"\r\nuser-agent: {_AGENT}\r\n\r\n"
 _READS = frozenset({"GET", "HEAD"})
 
 
@@ -31,7 +31,7 @@ class HeadWriter:
         self._place = (endpoint.server_name, endpoint.port)
         self._form: SignedForm | None = None
         """Of the second at hand."""
-        self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
+        self.signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
     def learn_time(self, offset: float) -> None:
         """Sign by a clock that is ``offset`` seconds ahead of this machine's."""
@@ -39,7 +39,7 @@ class HeadWriter:
 
     def of(self, request: Request) -> bytes:
         """Return the head of ``request``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
-        signer, query = self._signer, request.query
+        signer, query = self.signer, request.query
         further = self._adds or request.headers or query or request.body or request.valid
         if signer is not None and not further and request.method in _READS:
             return self._write_read(signer, request)
@@ -68,7 +68,7 @@ class HeadWriter:
         if form is None or form.second != int(now) or form.method != request.method:
             form = self._form = self._make_form(signer, request.method, now)
         signature = signer.sign_form(form, path)
-        return f"{request.method} {path}{form.lines}{signature}{_END}".encode("utf-8", "surrogateescape")
+        return f"{request.method} {path}{form.lines}{signature}{HEAD_END}".encode("utf-8", "surrogateescape")
 
     def _make_form(self, signer: Signer, method: str, now: float) -> SignedForm:
         form = signer.make_form(method, {"host": self._host}, EMPTY_SHA256, now)

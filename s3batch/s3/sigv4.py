@@ -135,8 +135,12 @@ class Signer:
         """Return the signature of the request for ``path``. Raises :class:`UnsafeTextError`."""
         if "\n" in path or "\r" in path or "\0" in path:
             raise UnsafeTextError("the request holds a line break or NUL")
-        self._set_clock(form.second)
-        return self._signature_of(f"{form.method}\n{path}{form.canonical}")
+        return self.sign_text(f"{form.method}\n{path}{form.canonical}", form.second)
+
+    def sign_text(self, canonical: str, second: int) -> str:
+        """Return the signature of a canonical request of that second."""
+        self._set_clock(second)
+        return self._signature_of(canonical)
 
     def _layout_of(self, headers: Mapping[str, str]) -> _Layout:
         names = tuple(headers)

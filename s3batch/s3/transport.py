@@ -28,10 +28,12 @@ from s3batch.s3.congestion_window import CongestionWindow
 from s3batch.s3.connection import BrokenConnectionError
 from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
-from s3batch.s3.event_loop import READ, WRITE, EventLoop, SourceCall
+from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
 from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
+from s3batch.s3.plain_put import GeneralWay, PlainPut, PlainPuts
+from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
@@ -52,9 +54,8 @@ _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
 """The codes of a store in another region beside a redirect; HEAD can only show BadRequest."""
 _MOMENT = 0.25
 """Seconds that a caller waits at most before it looks whether its job is to stop."""
-_STALE_TRIES = 3
-_LESSONS = 2
-"""Corrections that one call may learn: the bucket's region, the store's clock."""
+_STALE_TRIES, _LESSONS = 3, 2
+"""The latter: corrections that one call may learn: the bucket's region, the store's clock."""
 
 
 @types.coroutine
@@ -73,21 +74,6 @@ def send_request(request: Request) -> Generator[Request, Response, Response]:
             request, response, (yield head_object(request.key)._replace(bucket=request.bucket))
         )
     return response
-
-
-@types.coroutine
-def run_at_source(coroutine: Any) -> Generator[Any, Any, Any]:
-    """Return the result of a coroutine whose requests all go to the source's bucket."""
-    value, error = None, None
-    while True:
-        try:
-            wish = coroutine.send(value) if error is None else coroutine.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        try:
-            value, error = (yield SourceCall(wish) if type(wish) is Request else wish), None
-        except Exception as raised:  # noqa: BLE001 - raised in the coroutine, whose boundary it is
-            value, error = None, raised
 
 
 _TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
@@ -133,7 +119,9 @@ class Transport:
             target.source, self.loop.on_source_call = self, self._begin
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant, self.wire)
-        self._heads = HeadWriter(endpoint)
+        general = GeneralWay(self._begin, self._pump, self._on_broken)
+        self.puts = PlainPuts(self._pool, self.loop, self.window, self.writes, self.requests, self.wire, general)
+        self._heads = self._make_heads(endpoint)
         if target is None:
             self.loop.on_expected_head = self._begin_expected
         self._checked = 0.0
@@ -145,7 +133,13 @@ class Transport:
         self._pool.use(endpoint)
         self.fallback.use(endpoint)
         self.endpoint = endpoint
-        self._heads = HeadWriter(endpoint)
+        self._heads = self._make_heads(endpoint)
+
+    def _make_heads(self, endpoint: Endpoint) -> HeadWriter:
+        heads = HeadWriter(endpoint)
+        is_short = heads.signer and endpoint.lane != "reference" and self._bandwidth is None
+        self.puts.use(PutHeadWriter(endpoint, heads.signer) if heads.signer and is_short else None)
+        return heads
 
     def update_credentials(self, credentials: Credentials) -> None:
         """Sign all further requests with ``credentials``."""
@@ -289,9 +283,8 @@ class Transport:
             if connection.watched < 0 or connection.handshaking:
                 return
         if events & READ:
-            wish = connection.expects
             try:
-                response = connection.receive() if wish is None else receive_expected(connection, wish)
+                response = self._receive(connection, task)
             except BrokenConnectionError as error:
                 self._on_lost(connection, error)
                 return
@@ -303,6 +296,12 @@ class Transport:
                     self.loop.resume(task, response)
                 elif task.call is not None:
                     self._judge(task, task.call, response)
+
+    def _receive(self, connection: PooledConnection, task: Task) -> Response | float | None:
+        """Read what has come; return the answer once it is complete, or what the short way of a HEAD says of it."""
+        if task.is_short and isinstance(task, PlainPut):
+            return self.puts.receive(connection, task)
+        return connection.receive() if connection.expects is None else receive_expected(connection, connection.expects)
 
     def _on_broken(self, connection: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""

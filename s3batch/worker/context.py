@@ -15,12 +15,13 @@ from s3batch.source.reader import SourceReader
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from s3batch.model import (
         Attributes,
         Kind,
         Operation,
+        Result,
     )
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
@@ -167,8 +168,6 @@ class Tools:
     """Nothing has been written yet; see :class:`Brief`."""
     is_looking: bool = False
     """True while a copy is checked: others wait for the result."""
-    headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """Of plain uploads, by fingerprint."""
     verdicts: dict[tuple[Any, ...], bool] = field(default_factory=dict)
     """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
     forms: dict[str, HeadForms] = field(default_factory=dict)
@@ -206,6 +205,16 @@ class Tools:
         self.acl_refused = True
         self.warn(_ACL_WARNING)
         return request._replace(headers={name: value for name, value in request.headers.items() if name != "x-amz-acl"})
+
+    def add_news(self, result: Result) -> Result:
+        """Return ``result`` with the quirks and warnings that were not reported yet."""
+        if not (self.found or self.warnings):
+            return result
+        warning = "\n".join(filter(None, (result.warning, *self.warnings)))
+        quirks = tuple(self.found)
+        self.warnings.clear()
+        self.found.clear()
+        return result._replace(warning=warning, quirks=quirks)
 
     def note_refusal(self, name: str, fault: Fault, consequence: str) -> None:
         """Note that the store permanently refuses an optional request of this name, and warn of it the first time."""

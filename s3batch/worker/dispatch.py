@@ -34,11 +34,7 @@ from s3batch.worker.results import (
     refused_result,
     result_for_each,
 )
-from s3batch.worker.upload import (
-    is_plain_upload,
-    upload_file,
-    upload_plain,
-)
+from s3batch.worker.upload import upload_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -49,8 +45,6 @@ if TYPE_CHECKING:
 
 def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     """Return the coroutine that does ``work`` once."""
-    if is_plain_upload(work) and not tools.brief.extensions and not tools.brief.is_guarded:
-        return upload_plain(work, tools, carry_out)
     if tools.brief.target is not None:
         return _begin_fetch(work, tools)
     return carry_out(work, tools)
@@ -86,8 +80,7 @@ async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None)
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
         bug = Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")
         results = result_for_each(work, bug._replace(part=part_number(work)))
-    if tools.found or tools.warnings:
-        results[0] = _with_news(results[0], tools)
+    results[0] = tools.add_news(results[0])
     seconds = time.monotonic() - started
     upload_id = work.operation.upload_id
     return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
@@ -103,15 +96,6 @@ async def _without_doubt(error: RequestError, tools: Tools) -> Fault:
 
 
 _TAKE_A_KEY = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
-
-
-def _with_news(result: Result, tools: Tools) -> Result:
-    """Return ``result`` with the quirks that were found out about the store."""
-    warning = "\n".join(filter(None, (result.warning, *tools.warnings)))
-    quirks = tuple(tools.found)
-    tools.warnings.clear()
-    tools.found.clear()
-    return result._replace(warning=warning, quirks=quirks)
 
 
 async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.s3 import requests
+from s3batch.s3.event_loop import run_at_source
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import raise_for_status
-from s3batch.s3.transport import run_at_source, send_request
+from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import DeleteCheck
 from s3batch.worker.source_object import find_source
 

@@ -1,33 +1,23 @@
-"""The upload of a file in one PUT.
-
-    plain   a small file with nothing to check ─> one PUT, whose answer proves the body
-    any     a file that a dead run may have sent, gzip, attributes of others to keep; any answer to a plain one that is not plain
-
-Most files are plain. Their way is one generator with one stop, since each coroutine around another costs a
-microsecond. It only decides that nothing has to be decided. Otherwise it passes on what it has read and received.
-"""
+"""The upload of a file in one PUT, whatever there is to check. A plain one begins in :mod:`.plain_upload`."""
 
 from __future__ import annotations
 
-import time
-import types
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
+from s3batch.model import MISSING, Attributes, Operation, Result, Work
 from s3batch.objects import compare
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.checked_upload import FirstAttempt, checksum_header, send_checked
+from s3batch.s3.checked_upload import FirstAttempt, send_checked
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
-from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.s3.transport import send_request
-from s3batch.source.reader import BLOCK, ContentError, compress_body
+from s3batch.source.reader import BLOCK, compress_body
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import (
     find_kept_attributes,
@@ -38,74 +28,11 @@ from s3batch.worker.metadata_copy import (
 from s3batch.worker.results import failed_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
-
     from s3batch.s3.requests import Body, Response
     from s3batch.worker.context import Tools
 
-    General = Callable[[Work, Tools, "FirstAttempt | None"], Coroutine[Any, Any, list[Result]]]
-
 _PACKED_ON_LOOP = 64 * 1024
 """Bytes: compressing these takes 2 ms."""
-_HEADERS_KEPT = 4096
-"""Attributes whose headers are kept ready."""
-
-
-def is_plain_upload(work: Work) -> bool:
-    """Return whether a work may go the short way, as far as its row tells."""
-    operation = work.operation
-    return (
-        operation.kind is UPLOAD
-        and work.step is WHOLE
-        and operation.size <= BLOCK
-        and not (operation.recheck or operation.reason is LATE or operation.spec is not None or operation.upload_id)
-    )
-
-
-@types.coroutine
-def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, Any, list[Result]]:
-    """Send a small file and return its result; have ``general`` do it where there is more to it than that."""
-    began = time.monotonic()
-    operation, name = work.operation, tools.checks.name
-    asked: FirstAttempt | None = None
-    attributes, fingerprint = tools.brief.rules.describe(operation.path)
-    if not (attributes.gzip or attributes.preserve or (attributes.acl and tools.acl_refused)):
-        try:
-            body = tools.source.read(operation.path, operation.stamp)
-            header = checksum_header(name, body)
-            request = requests.put_object(
-                operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header}
-            )
-            response = yield request
-            proof = confirmed_checksum(response, request, header) if response.ok else None
-            if proof is not None and not _is_more_to_tell(operation, tools):
-                value = proof or header.get(f"x-amz-checksum-{name}", "")
-                seconds, request_id = time.monotonic() - began, response.headers.get("x-amz-request-id", "")
-                told = (request_id, seconds, len(body), etag_of(response), value, date_of(response), fingerprint)
-                return [good_result(operation.id, *told)]
-            asked = FirstAttempt(request, response)
-        except RequestError as error:
-            asked = FirstAttempt(request, error)
-        except ContentError:
-            pass
-    results: list[Result] = yield from general(work, tools, asked)
-    return results
-
-
-def _is_more_to_tell(operation: Operation, tools: Tools) -> bool:
-    """Return whether something was found out that the next result takes along, or is to be found out now."""
-    first = tools.compares_times and operation.reason is MISSING
-    return first or bool(tools.found or tools.warnings)
-
-
-def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Mapping[str, str]:
-    """Return the headers of a plain upload; a fingerprint is quicker to look up than the attributes."""
-    found = tools.headers.get(fingerprint)
-    if found is None:
-        if len(tools.headers) >= _HEADERS_KEPT:
-            tools.headers.clear()
-        found = tools.headers[fingerprint] = make_put_headers(attributes)
-    return found
 
 
 # --- reading -------------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+"""The upload of a small file with nothing to check: one PUT, whose answer proves the body.
+
+    read ─> s3/plain_put.py ─> Result
+     │            └ any answer but the usual one ─┐
+     └ gzip, a file that changed, ... ────────────┴─> worker/upload.py, with what was read and received
+
+Most files are plain. This way is there because of what it costs: half the CPU of the general way. It decides only that
+nothing has to be decided.
+"""
+
+from __future__ import annotations
+
+import time
+import types
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Result, Work, good_result
+from s3batch.objects.headers import make_put_headers
+from s3batch.s3.checked_upload import FirstAttempt, checksum_header
+from s3batch.s3.clock import seconds_of
+from s3batch.s3.faults import RequestError
+from s3batch.s3.plain_put import PlainPut
+from s3batch.source.reader import BLOCK
+from s3batch.worker.dispatch import carry_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Mapping
+
+    from s3batch.model import Attributes
+    from s3batch.s3.plain_put import PlainPuts
+    from s3batch.s3.requests import Request
+    from s3batch.worker.context import Tools
+
+_HEADERS_KEPT = 4096
+"""Attributes whose headers are kept ready."""
+
+
+def is_plain_upload(work: Work) -> bool:
+    """Return whether a work may go the short way, as far as its row tells."""
+    operation = work.operation
+    return (
+        operation.kind is UPLOAD
+        and work.step is WHOLE
+        and operation.size <= BLOCK
+        and not (operation.recheck or operation.reason is LATE or operation.spec is not None or operation.upload_id)
+    )
+
+
+class PlainUpload(PlainPut):
+    """The upload of one such file."""
+
+    __slots__ = ("_began", "_uploads", "work")
+
+    def __init__(self, uploads: PlainUploads, work: Work, *put: Any) -> None:
+        """``put``: what :class:`PlainPut` takes."""
+        super().__init__(work.operation.id, *put)
+        self.work = work
+        self._began = time.monotonic()
+        self._uploads = uploads
+
+    def stored(self, etag: str, date: str, request_id: str) -> None:
+        """Give the result of a file that the store has."""
+        seconds = time.monotonic() - self._began
+        told = (request_id, seconds, len(self.body), etag, self.checksum[1], seconds_of(date), self.fingerprint)
+        self._uploads.on_stored(good_result(self.row, *told))
+
+    def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
+        """Return how the upload goes on in the general way, after the response to its request."""
+        size = self.work.operation.size
+        return self._go_on(request), partial(self._uploads.on_ended, size, size, 0)
+
+    @types.coroutine
+    def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
+        try:
+            asked = FirstAttempt(request, (yield request))
+        except RequestError as error:
+            asked = FirstAttempt(request, error)
+        results = yield from carry_out(self.work, self._uploads.tools, asked)
+        return [each._replace(seconds=time.monotonic() - self._began) for each in results]
+
+
+class PlainUploads:
+    """Begins the plain uploads of one worker."""
+
+    def __init__(
+        self, tools: Tools, puts: PlainPuts, on_stored: Callable[[Result], None],
+        on_ended: Callable[[int, int, int, list[Result]], None],
+    ) -> None:  # fmt: skip
+        """``on_ended`` takes the results of an upload that went the general way, after what it held."""
+        self.tools = tools
+        self.on_stored = on_stored
+        self.on_ended = on_ended
+        self._puts = puts
+        self._applies = not (tools.brief.extensions or tools.brief.is_guarded)
+        self._headers: dict[str, Mapping[str, str]] = {}
+        """By the fingerprint of the attributes, which is quicker to look up than they are."""
+
+    def begin(self, work: Work) -> bool:
+        """Begin ``work`` if it is a plain upload; return whether it is."""
+        if not (self._applies and is_plain_upload(work)):
+            return False
+        operation, tools = work.operation, self.tools
+        attributes, fingerprint = tools.brief.rules.describe(operation.path)
+        if attributes.gzip or attributes.preserve or (attributes.acl and tools.acl_refused):
+            return False
+        name = tools.checks.name
+        if not name or (tools.compares_times and operation.reason is MISSING):
+            return False
+        body = tools.source.read_plainly(operation.path, operation.stamp)
+        if body is None:
+            return False
+        headers = self._headers.get(fingerprint) or self._make_headers(attributes, fingerprint)
+        (checksum,) = checksum_header(name, body).items()
+        self._puts.send(PlainUpload(self, work, operation.key, body, headers, fingerprint, checksum))
+        return True
+
+    def _make_headers(self, attributes: Attributes, fingerprint: str) -> Mapping[str, str]:
+        if len(self._headers) >= _HEADERS_KEPT:
+            self._headers.clear()
+        headers = self._headers[fingerprint] = make_put_headers(attributes)
+        return headers
