@@ -9,6 +9,8 @@ from s3batch.coordinator.dispatcher import CARRIED
 from s3batch.model import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s3batch.model import Operation
     from s3batch.reporting.progress import Totals
 
@@ -33,6 +35,19 @@ class OpenCounts:
         if operation.kind in CARRIED:
             size = operation.size
             totals.bytes_done += max(0, size - self.content.pop(operation.id, 0)) if self.content else size
+
+    def settle_stored(self, operations: Sequence[Operation]) -> None:
+        """Count plain uploads that are done."""
+        if self.content:
+            for operation in operations:
+                self.settle(operation)
+            return
+        totals, size = self._totals, 0
+        for operation in operations:
+            self.open[operation.stage] -= 1
+            size += operation.size
+        totals.files_done += len(operations)
+        totals.bytes_done += size
 
     def count_content(self, row: int, size: int) -> None:
         """Count content of a multipart upload that S3 has now, sent by this run or by an earlier one."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from s3batch.model import Result, Work
+    from s3batch.model import Result, ShortRow, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
 
@@ -52,6 +52,8 @@ class PollResult:
     """The results since the last poll."""
 
     results: list[Result] = field(default_factory=list)
+    stored: list[ShortRow] = field(default_factory=list)
+    """Further results: of plain uploads that worked."""
     dropped: list[Work] = field(default_factory=list)
     """Handed back untouched: never begun."""
     lost: list[Work] = field(default_factory=list)

@@ -245,10 +245,11 @@ class LocalExecutor(MessagingExecutor):
 
     def _hear(self, process: _WorkerProcess, word: str, payload: Any, news: PollResult) -> None:
         if word == "report":
-            rows, requests, doubts, status = payload
+            rows, stored, requests, doubts, status = payload
             results = unpack_results(rows)
-            news.sent += process.state.on_results(results, status)
+            news.sent += process.state.on_results(results, status, stored)
             news.results += results
+            news.stored += stored
             news.count(requests, doubts)
             if status.stuck:
                 process.stuck = status.stuck

@@ -2,7 +2,7 @@
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
     in    start Brief | work [...] | drain | beat | messages to all workers: see executors/messages.py
-    out   report ([...], requests, doubts, Status), once a second at least | dropped [...]
+    out   report ([...], short rows, requests, doubts, Status), once a second at least | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
 SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.executors.messages import obey_message
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import FileToCompare, Operation, Result, Stamp, Work
+from s3batch.model import FileToCompare, Operation, Result, Stamp, StoredResult, Work, shorten_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
@@ -199,9 +199,10 @@ class Worker:
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
         if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
             transport = runner.transport
-            rows = [tuple(result) for result in runner.results]
+            stored = [shorten_result(result) for result in runner.results if type(result) is StoredResult]
+            rows = [tuple(result) for result in runner.results if type(result) is not StoredResult]
             overruled = transport.fallback.overruled
-            self._frames.queue("report", (rows, dict(transport.requests), dict(overruled), runner.status()))
+            self._frames.queue("report", (rows, stored, dict(transport.requests), dict(overruled), runner.status()))
             runner.results.clear()
             transport.requests.clear()
             overruled.clear()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.model import DELETED, PART, RECONCILE, WHOLE, SourceObject, Step, read_deleted_rows
 
 if TYPE_CHECKING:
-    from s3batch.model import Result, Work
+    from collections.abc import Sequence
+
+    from s3batch.model import Result, ShortRow, Work
 
 Tag = tuple[int, Step, int]
 """Row, step and part, which identify a piece of work and its result."""
@@ -124,9 +126,11 @@ class WorkerState:
         else:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
-    def on_results(self, results: list[Result], status: Status) -> int:
+    def on_results(self, results: Sequence[Result], status: Status, stored: Sequence[ShortRow] = ()) -> int:
         """Note the results, and the work it asks for now; return the bytes on the wire since the last time."""
         given = self.given
+        for short in stored:
+            given.pop((short[-1], WHOLE, 0), None)
         for result in results:
             if result.step is DELETED:
                 for row in read_deleted_rows(result):

@@ -20,7 +20,7 @@ from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
-from s3batch.model import Kind, Operation, Result, SourceObject, Stage, State
+from s3batch.model import Kind, Operation, Result, ShortRow, SourceObject, Stage, State
 
 _HIGHEST = """
 SELECT max(
@@ -217,6 +217,16 @@ class Operations:
             before = [job.number for job in self._current.list_continued()]
             found_unchanged, closed = settle_outcomes(self._store, settled, before)
             self._current.count({}, {"found_unchanged": found_unchanged, "left_open": -closed})
+        self._transaction.commit()
+
+    def settle_stored(self, stored: Sequence[ShortRow]) -> None:
+        """Record plain uploads that the store has, in one transaction."""
+        if not stored:
+            return
+        with self._transaction.batch():
+            self._fresh.note_changed([max(row[-1] for row in stored)])
+            self._store.execute_many(rows.SETTLE_DONE, stored)
+            self._current.count({}, {"left_open": -len(stored)})
         self._transaction.commit()
 
     def settle_deleted(self, deleted: Sequence[tuple[float, Sequence[int]]]) -> None:

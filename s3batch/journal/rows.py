@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from s3batch.journal.database import Database, Row, make_all_bindable, make_bindable
@@ -55,12 +54,7 @@ UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
 """
-"""The outcome of nearly every row: each value that is not bound again saves 0.1 us."""
-
-done_values = itemgetter(
-    *map(Result._fields.index, ("request_id", "seconds", "sent", "etag", "checksum", "date", "fingerprint", "id"))
-)
-"""Returns the values of :data:`SETTLE_DONE` for a result."""
+"""The outcome of nearly every row, for a :data:`~s3batch.model.ShortRow`: each value that is not bound saves 0.1 us."""
 
 
 def insert_operations(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from s3batch.journal import rows
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.specs import encode_spec
-from s3batch.model import DONE, WHOLE, Result, State, Step
+from s3batch.model import DONE, WHOLE, Result, State, Step, shorten_result
 
 _BECOME = """
 UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(CAST(nullif(?, '') AS TEXT), detail),
@@ -40,7 +40,7 @@ def settle_outcomes(
     """
     stamped = [(*rows.make_stamp_values(each.stamp), each.id) for _, each in outcomes if each.stamp is not None]
     store.execute_many(_SET_STAMP, stamped)
-    done = [rows.done_values(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
+    done = [shorten_result(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(rows.SETTLE_DONE, done)
     told = [each for state, each in outcomes if each.spec is not None and state is DONE]
     store.execute_many(_SET_SPEC, [(make_bindable(encode_spec(each.spec)), each.id) for each in told])

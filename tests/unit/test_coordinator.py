@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -32,8 +33,12 @@ from s3batch.model import (
     Stage,
     State,
     Step,
+    StoredResult,
     Work,
+    expand_row,
+    good_result,
     make_deleted_result,
+    shorten_result,
 )
 from s3batch.reporting.progress import Totals, make_progress
 from s3batch.s3.sigv4 import Credentials
@@ -101,9 +106,11 @@ class Scripted:
                     self._state.take_back([work])
                 else:
                     self._waiting.append(work)
+            elif isinstance(answer, list) and type(answer[0]) is StoredResult:
+                news.stored += map(shorten_result, answer)
             else:
                 news.results += answer if isinstance(answer, list) else [answer]
-        self._ask(news.results)
+        self._ask([*news.results, *map(expand_row, news.stored)])
         return news
 
     def update_credentials(self, credentials: Credentials) -> None:
@@ -191,6 +198,66 @@ def planning(coordinator: Coordinator, *batches: list[Operation]) -> Iterator[No
 
 def states(journal: Journal) -> dict[str, State]:
     return {entry.operation.key: entry.state for entry in journal.outcomes.read_entries()}
+
+
+def stored(work: Work) -> list[Result]:
+    """It worked, and a real worker would say so in a short row."""
+    return [good_result(work.operation.id, "request", 0.5, work.operation.size, "e", "crc", 9.5, "f")]
+
+
+@pytest.mark.parametrize("size", [10, 0])
+def test_a_short_row_says_what_its_result_says(tmp_path, coordinate, size):
+    """The same job twice: with results that are told in short rows, and with those in full."""
+    seen = []
+    for form in (lambda result: result, lambda result: Result(*result)):
+        with Journal.open(str(tmp_path / f"{len(seen)}.db")) as journal:
+            journal.jobs.begin("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
+            totals, heard = Totals(), []
+            coordinator = coordinate(
+                Scripted(lambda work, form=form: [form(each) for each in stored(work)], room=3), journal=journal,
+                totals=totals, heard=lambda operation, result, heard=heard: heard.append((operation, result.already)),
+            )  # fmt: skip
+            operations = [upload(0, size), upload(1, 7, stage=Stage.PUBLISH_LAST), *map(upload, range(2, 9))]
+            coordinator.run(Stage.MAIN, planning(coordinator, operations))
+            coordinator.run(Stage.PUBLISH_LAST)
+            rows = journal._store.rows("SELECT * FROM operation ORDER BY id")
+            seen.append((rows, vars_of(totals), heard, journal.outcomes.count_open()))
+
+    assert seen[0] == seen[1]
+    assert seen[0][3] == 0
+    assert len(seen[0][2]) == 9
+
+
+def vars_of(totals: Totals) -> dict[str, Any]:
+    return {field.name: getattr(totals, field.name) for field in fields(totals)}
+
+
+def test_a_short_row_of_a_suspect_clears_it(journal, coordinate):
+    deaths = []
+
+    def once(work: Work) -> Any:
+        if not deaths:
+            deaths.append(work)
+            return LOST
+        return stored(work)
+
+    coordinator = coordinate(Scripted(once, room=2))
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(6)]))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert not coordinator._quarantine.is_in_use
+
+
+def test_short_rows_are_settled_also_where_another_result_stops_the_job(journal, coordinate):
+    executor = Scripted(
+        lambda work: bad(work, "NoSuchBucket", fatal=True) if work.operation.key == "3" else stored(work)
+    )
+    coordinator = coordinate(executor)
+
+    with pytest.raises(StoppedError):
+        coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(6)]))
+
+    assert [states(journal)[str(n)] for n in (0, 1, 2, 4, 5)] == [State.DONE] * 5
 
 
 def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):

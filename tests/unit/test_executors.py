@@ -21,7 +21,7 @@ from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.executors.worker_process import FrameStream, Worker, pack_works
-from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work, expand_row
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
@@ -114,7 +114,7 @@ def collect(executor: Executor, until: Callable[[PollResult], bool], timeout: fl
     while not until(news):
         assert time.monotonic() < end, news
         more = executor.poll(0.1)
-        news.results += more.results
+        news.results += [*more.results, *map(expand_row, more.stored)]
         news.lost += more.lost
         news.dropped += more.dropped
         news.deaths += more.deaths
@@ -509,7 +509,7 @@ def test_fewer_processes_than_asked_do_all_the_work(brief, upload, fake, monkeyp
         if news.dropped:
             submit(executor, news.dropped)
             more = collect(executor, lambda more: len(more.results) == len(news.dropped))
-            news.results += more.results
+            news.results += [*more.results, *map(expand_row, more.stored)]
         executor.throttle()
         executor.drain()
         executor.poll(0.1)

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import FILE, Kind, KnownAttributes, Operation, Reason, Result, Stage, Stamp, State, Step, good_result
+from s3batch.model import (
+    FILE,
+    Kind,
+    KnownAttributes,
+    Operation,
+    Reason,
+    Result,
+    Stage,
+    Stamp,
+    State,
+    Step,
+    expand_row,
+    good_result,
+    shorten_result,
+)
 
 
 @pytest.fixture
@@ -115,3 +129,9 @@ def test_deletes_that_succeed_together_are_done_and_no_others(journal: Journal):
 
     assert {entry.operation.id for entry in journal.outcomes.read_entries(State.DONE)} == set(done)
     assert journal.outcomes.count_open() == 3
+
+
+def test_a_stored_result_is_short_on_its_way_until_it_says_more():
+    assert expand_row(shorten_result(DONE)) == DONE
+    assert type(DONE._replace(id=2)) is Result
+    assert DONE._replace(warning="a warning") == Result(*DONE)._replace(warning="a warning")
