@@ -9,7 +9,7 @@ from typing import Any
 
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason, Result, State
-from s3batch.reporting.report import make_report_document
+from s3batch.reporting.report import format_headline, make_report_document
 from s3batch.reporting.run_report import RunReport
 
 STARTED = 1796025600.0
@@ -65,6 +65,36 @@ def document_of(failures: Sequence[dict[str, Any]] = (), **more: Any) -> dict[st
         "sent_now": 8, "sent_before": 0, "requests": {"PutObject": 9}, "retries": 2, "failures": list(failures),
         "warnings": [],
     } | more  # fmt: skip
+
+
+_MANY = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+INSERT INTO operation (job, kind, key, reason, path, size, state, attempts, seconds, bytes, error, code, status)
+SELECT 1, 'upload', 'site/' || i, 'missing', i || '', i % 9000000, CASE WHEN i % 100 THEN 'done' ELSE 'failed' END, 1,
+    (i % 7919) / 7919.0, i % 9000000, iif(i % 100, '', 'PutObject: AccessDenied: no'), iif(i % 100, '', 'AccessDenied'),
+    iif(i % 100, 0, 403)
+FROM n
+"""
+
+
+@contextlib.contextmanager
+def crowded(path: Path, operations: int = 1_000_000) -> Iterator[RunReport]:
+    """Yield the report of a job of very many operations, of which one in a hundred has failed."""
+    with Journal.open(str(path / "journal.db")) as journal:
+        journal.jobs.begin("sync", "/src/site", "bucket/site", "", {}, "0.1.0")
+        with journal.batch():
+            journal._store.execute(_MANY, (operations,))
+        journal.jobs.set_state(JobState.FAILED, 1)
+        document = make_report_document(
+            journal.jobs.current, journal.outcomes.count_by_kind(), journal.outcomes.read_failures,
+            journal=journal.path, now=STARTED,
+        )  # fmt: skip
+        yield RunReport(
+            document={**document_of(), **document},
+            verdict=format_headline(document),
+            statistics=journal.statistics,
+            read_samples=journal.samples.read,
+        )
 
 
 @contextlib.contextmanager
