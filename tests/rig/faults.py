@@ -76,6 +76,7 @@ class Refuse:
     after: bool = False
     read_body: bool = True
     """Else answer at once and close, as a server does that has seen enough."""
+    message: str = "made by the fault proxy"
 
 
 @dataclass(frozen=True, slots=True)

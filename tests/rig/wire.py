@@ -105,7 +105,7 @@ def error_reply(request: Request, fault: Refuse) -> bytes:
     """What S3 says when it refuses; no body after HEAD."""
     document = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{fault.code}</Code>'
-        f"<Message>made by the fault proxy</Message><RequestId>FAULTPROXY</RequestId></Error>"
+        f"<Message>{fault.message}</Message><RequestId>FAULTPROXY</RequestId></Error>"
     ).encode()
     length = 0 if request.method == "HEAD" else len(document)
     head = (
