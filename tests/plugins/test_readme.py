@@ -72,7 +72,7 @@ def test_the_cache_steps_bring_back_what_was_built(step):
 def test_the_command_lines_work_in_their_order(bucket, env, tmp_path):
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT / "docs", checkout / "docs")
-    here = {f"docs/{path.name}" for path in (checkout / "docs").iterdir()}
+    here = {path.relative_to(checkout).as_posix() for path in (checkout / "docs").rglob("*") if path.is_file()}
     dry_run, sync, verify, jobs, resume = [
         [word.replace("s3://demo", bucket.url()) for word in line.split()] for line in COMMANDS
     ]
