@@ -437,14 +437,6 @@ def is_streamed(operation: Operation) -> bool:
     return isinstance(operation.spec, SourceObject) and operation.spec.streamed
 
 
-class Comparison(NamedTuple):
-    """A file that is probably equal to its object: the operation that it gets if not, without a row of the journal yet."""
-
-    operation: Operation
-    fingerprint: str
-    """Of the attributes that are wanted."""
-
-
 class Part(NamedTuple):
     """A piece of a multipart upload, a row of the journal. Numbers start at 1."""
 
@@ -486,6 +478,20 @@ class FileToCompare(NamedTuple):
     """The ETag in the listing."""
     checksum: str | None
     """The recorded checksum of the object, perhaps empty. ``None``: its attributes are unknown, so S3 is asked."""
+
+
+class Comparison(NamedTuple):
+    """A file that is probably equal to its object, without a row of the journal yet."""
+
+    file: FileToCompare
+    fingerprint: str
+    """Of the attributes that are wanted."""
+
+    def to_operation(self) -> Operation:
+        """Return the operation that it gets if it is not known to be equal."""
+        path, key, stamp, etag, checksum = self.file
+        spec = None if checksum is None else KnownAttributes(checksum)
+        return Operation(Kind.RECONCILE, key, Reason.UNKNOWN, path, stamp.size, stamp, Stage.MAIN, etag, spec)
 
 
 class Work(NamedTuple):

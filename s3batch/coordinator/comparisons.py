@@ -12,13 +12,13 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.model import COMPARE, FileToCompare, KnownAttributes, Work
+from s3batch.model import COMPARE, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s3batch.journal import Journal
-    from s3batch.model import Comparison, Operation, Result
+    from s3batch.model import Comparison, FileToCompare, Operation, Result
 
 AT_ONCE = 200
 """Files of one piece of work: so few that a worker tells of them several times in the time of asking for more."""
@@ -54,7 +54,7 @@ class Comparisons:
         """Files whose comparison has not ended."""
         self._ended = self._equal = 0
         """Comparisons that have ended, and those of them that found a file equal."""
-        self._facts: list[tuple[Operation, str, float]] = []
+        self._facts: list[tuple[FileToCompare, str, float]] = []
         """Of equal files, not yet in the journal. A kill loses them, which costs comparing these files again."""
 
     @property
@@ -76,7 +76,7 @@ class Comparisons:
     @property
     def asks(self) -> bool:
         """True if the next file that waits costs a request."""
-        return self._waiting[0].operation.spec is None
+        return self._waiting[0].file.checksum is None
 
     def make_work(self, most: int) -> Work:
         """Return work of up to ``most`` files that wait; there has to be one."""
@@ -86,8 +86,7 @@ class Comparisons:
         number = self._next
         self._given[number] = taken
         self._next -= len(taken)
-        files = tuple([_describe_file(each.operation) for each in taken])
-        return Work(taken[0].operation._replace(id=number), COMPARE, files=files)
+        return Work(taken[0].to_operation()._replace(id=number), COMPARE, files=tuple([each.file for each in taken]))
 
     def take_back(self, work: Work) -> None:
         """Take back work that a worker has not begun."""
@@ -97,7 +96,7 @@ class Comparisons:
         """Return the operations of files whose worker died: each is tried by itself."""
         lost = self._given.pop(work.operation.id)
         self.open -= len(lost)
-        return [each.operation for each in lost]
+        return [each.to_operation() for each in lost]
 
     def settle(self, result: Result) -> SettledFiles:
         """Record which files are equal."""
@@ -109,12 +108,11 @@ class Comparisons:
         equal = [(each, date) for each, date in ended if date != UNKNOWN]
         self._ended += len(files)
         self._equal += len(equal)
-        facts = [(each.operation, each.fingerprint, date) for each, date in equal]
-        self._facts += facts
+        self._facts += [(file, fingerprint, date) for (file, fingerprint), date in equal]
         if len(self._facts) >= _FACTS_AT_ONCE or not self.open:
             self.write_facts()
-        before = self._journal.objects.find_done_before([each.operation.key for each, _ in equal])
-        others = [each.operation for each, date in ended if date == UNKNOWN] if len(equal) < len(files) else []
+        before = self._journal.objects.find_done_before([each.file.key for each, _ in equal])
+        others = [each.to_operation() for each, date in ended if date == UNKNOWN] if len(equal) < len(files) else []
         return SettledFiles(len(equal), any(date != ON_RECORD for _, date in equal), len(before), others)
 
     def write_facts(self) -> None:
@@ -127,9 +125,3 @@ class Comparisons:
         self.open -= len(self._waiting)
         self._waiting.clear()
         self.write_facts()
-
-
-def _describe_file(operation: Operation) -> FileToCompare:
-    known = operation.spec
-    checksum = known.checksum if isinstance(known, KnownAttributes) else None
-    return FileToCompare(operation.path, operation.key, operation.stamp, operation.etag, checksum)

@@ -125,7 +125,7 @@ class Coordinator:
     def compare(self, files: list[Comparison]) -> None:
         """Have files compared that are probably equal to their objects, without a row in the journal."""
         if not self._dispatcher.comparisons.pay_off:
-            self.add([each.operation for each in files])
+            self.add([each.to_operation() for each in files])
             return
         self._dispatcher.comparisons.add(files)
         self._counts.open[Stage.MAIN] += len(files)

@@ -13,7 +13,7 @@ from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_all_bindable, make_bindable
 from s3batch.journal.transaction import Transaction
-from s3batch.model import FILE, KnownObject, ListedObject, Operation, Stamp
+from s3batch.model import FILE, FileToCompare, KnownObject, ListedObject, Stamp
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
@@ -35,6 +35,15 @@ _COLUMNS = f"""key, size, etag, modified, listed,
     known_etag, known_size, {LOCAL}, written, fingerprint, checksum"""
 _KEYS = ", ".join(["CAST(? AS TEXT)"] * _LOOK_UP_KEYS)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM object WHERE key IN ({_KEYS})"  # noqa: S608 - constants
+_OWN = "known_etag = etag AND known_size = size AND modified < written + ?5"
+"""The object is the one that the last own write made, as :func:`s3batch.objects.compare.is_own_object` has it."""
+_IN_RANGE = "FROM object WHERE key >= CAST(?1 AS TEXT) AND key <= CAST(?2 AS TEXT) ORDER BY key LIMIT ?4"
+_UNTOUCHED = f"""SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, fingerprint
+FROM (SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, fingerprint,
+    listed = ?3 AND {_OWN} AND local_ctime_ns <> 0 AS own {_IN_RANGE}) WHERE own"""  # noqa: S608 - constants
+_LISTED = f"""SELECT key, size, etag, own, local_size, fingerprint, checksum
+FROM (SELECT key, size, etag, coalesce({_OWN}, 0) AS own, local_size, fingerprint, checksum,
+    listed = ?3 AS is_listed {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
 _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
 
 _BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
@@ -206,6 +215,26 @@ class Objects:
                 found[row[0]] = (listed, known)
         return found
 
+    def read_untouched(self, keys: Sequence[str], grain: float) -> set[tuple[str, int, int, int, int, str]]:
+        """Return the facts of listed objects that are as the last own write made them, among the rows about ``keys``.
+
+        Each is key, size, mtime, ctime and inode of the file, and the fingerprint. A key that is not there may be
+        unchanged all the same. A LastModified that is ``grain`` seconds later is of another write.
+        """
+        return set(self._store.rows(_UNTOUCHED, self._range_of(keys, grain)))
+
+    def read_listed(self, keys: Sequence[str], grain: float) -> dict[str, tuple[int, str, bool, int, str, str]]:
+        """Return listed objects among the rows about ``keys``, by key; one of them may be left out.
+
+        Each is size, ETag, true if it is as the last own write made it, and of that write the size of the file, the
+        fingerprint and the checksum.
+        """
+        return {row[0]: row[1:] for row in self._store.rows(_LISTED, self._range_of(keys, grain))}
+
+    def _range_of(self, keys: Sequence[str], grain: float) -> tuple[Any, ...]:
+        """Return the values of a query for the rows from the first to the last of ``keys``, and not many more."""
+        return make_bindable(min(keys)), make_bindable(max(keys)), self.generation, 2 * len(keys), grain
+
     def mark_seen(self, keys: Sequence[str]) -> None:
         """Note that the source has a file for these keys: they are no orphans."""
         with self._transaction.batch():
@@ -281,20 +310,17 @@ class Objects:
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED.format(**names), span)
 
-    def learn_equal(self, files: Sequence[tuple[Operation, str, float]]) -> None:
+    def learn_equal(self, files: Sequence[tuple[FileToCompare, str, float]]) -> None:
         """Record that files are equal to their listed objects.
 
         Each comes with the fingerprint of its attributes, and LastModified of the object if S3 was asked, else 0.
         """
         settled, generation = int((self._current.job.started - YOUNG) * 1e9), self.generation
         values = []
-        for operation, fingerprint, date in files:
-            _, size, mtime, ctime, device, inode = operation.stamp
-            trusted = ctime if ctime < settled else 0
-            key = make_bindable(operation.key)
-            values.append(
-                (size, mtime, trusted, device, inode, fingerprint, date, date, key, generation, operation.etag)
-            )
+        plain = make_all_bindable([file.key for file, _, _ in files])
+        for (_, key, (_, size, mtime, ctime, device, inode), etag, _), fingerprint, date in files:
+            trusted, bound = ctime if ctime < settled else 0, key if plain else make_bindable(key)
+            values.append((size, mtime, trusted, device, inode, fingerprint, date, date, bound, generation, etag))
             self.asked += date > 0
         with self._transaction.batch():
             self._store.execute_many(_LEARN_EQUAL, values)

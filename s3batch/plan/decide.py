@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from s3batch.model import (
@@ -16,13 +15,12 @@ from s3batch.model import (
     KnownWhole,
     Operation,
     Reason,
-    Stage,
 )
 from s3batch.objects import compare
 from s3batch.settings.s3_limits import PARTS_LIMIT
 
 if TYPE_CHECKING:
-    from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, OperationSpec
+    from s3batch.model import KnownObject, ListedObject, LocalFile, OperationSpec
 
 
 def decide_operation(
@@ -66,26 +64,6 @@ def decide_operation(
     touched = preserves and known.local.mtime_ns != file.stamp.mtime_ns
     changed = known.fingerprint != fingerprint or touched
     return operation(Kind.RECONCILE, Reason.UNKNOWN, AttributesChanged() if changed else None)
-
-
-def is_probably_equal(operation: Operation, attributes: Attributes) -> bool:
-    """Return whether a RECONCILE is worth trying in bulk: one read, and one HEAD at most, may show equality.
-
-    Reading an ACL or tags takes further requests. Of a gzip'd, encrypted or large object the ETag is not the file's MD5.
-    """
-    if operation.stage != Stage.MAIN or operation.size > BULK_SIZE or attributes.gzip or attributes.preserve:
-        return False
-    if operation.spec is None:
-        further = attributes.acl or attributes.tags or attributes.encryption.startswith("aws:kms")
-        return not further and _MD5.fullmatch(operation.etag) is not None
-    return isinstance(operation.spec, KnownAttributes) and bool(
-        operation.spec.checksum or _MD5.fullmatch(operation.etag)
-    )
-
-
-BULK_SIZE = 1024 * 1024
-"""Bytes: larger files are compared on threads."""
-_MD5 = re.compile("[0-9a-f]{32}")
 
 
 def decide_unlisted(

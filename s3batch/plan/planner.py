@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import FILE, RECONCILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
+from s3batch.model import FILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.bulk_decision import BulkDecision
 from s3batch.plan.empty_source import LEFT_EMPTY, NONE_LISTED, has_hidden_files
 from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.reporting.events import EventStream
@@ -98,8 +99,9 @@ class Planner:
         yield from listing
         self.walked = walked = self._walk()
         unmatched, found = UnmatchedPatterns(self.wanted.rules), False
+        bulk = BulkDecision(self.wanted, self.journal, self.compare)
         for batch in walked.batches(BATCH):
-            add(self._decide(batch))
+            add(self._decide(batch, bulk))
             self._note_problems(walked, add)
             found = found or bool(batch)
             if unmatched:
@@ -155,13 +157,27 @@ class Planner:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 
-    def _decide(self, files: Sequence[SourceEntry]) -> list[Operation]:
-        keys = [self.wanted.key(file.path) for file in files]
+    def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
+        """Decide for some files, or :class:`SourceEntry` of another kind; ``bulk`` decides what it can of files."""
+        keys = self.wanted.keys([file.path for file in files])
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
-        facts = self.journal.objects.look_up(keys)
+        if self.wanted.settings.delete:
+            self.journal.objects.mark_seen(keys)
         planned = self.journal.objects.find_planned_before(keys)
-        operations = []
-        quiet = []
+        quiet: list[str] = []
+        left = list(files)
+        if bulk is not None and not planned:
+            quiet, left = bulk.decide(files, keys)
+        operations = self._decide_each(left, planned, quiet) if left else []
+        count_decided(self.journal, self.totals, [file.size for file in files], quiet)
+        if self.blocked is not None:
+            operations = self.blocked.place(operations)
+        return operations if self.renames is None else self.renames.place(operations)
+
+    def _decide_each(self, files: Sequence[Any], planned: set[str], quiet: list[str]) -> list[Operation]:
+        """Return the operations of files; add the keys of those that need none to ``quiet``."""
+        keys = self.wanted.keys([file.path for file in files])
+        facts, operations = self.journal.objects.look_up(keys), []
         for file, key in zip(files, keys, strict=True):
             if key in planned:
                 self._note_planned(key, facts[key])
@@ -171,30 +187,7 @@ class Planner:
                 quiet.append(key)
             else:
                 operations.append(operation)
-        if self.compare is not None:
-            operations = self._compare_alike(operations, self.compare)
-        if self.wanted.settings.delete:
-            self.journal.objects.mark_seen(keys)
-        count_decided(self.journal, self.totals, [file.size for file in files], quiet)
-        if self.blocked is not None:
-            operations = self.blocked.place(operations)
-        return operations if self.renames is None else self.renames.place(operations)
-
-    def _compare_alike(
-        self, operations: list[Operation], compare: Callable[[list[Comparison]], None]
-    ) -> list[Operation]:
-        """Have files compared that are probably equal to their objects; return the operations of the others."""
-        alike, others = [], []
-        for operation in operations:
-            if operation.kind is RECONCILE:  # of a first upload none is, so it costs no call for each file
-                attributes, fingerprint = self.wanted.rules.describe(operation.path)
-                if planner.is_probably_equal(operation, attributes):
-                    alike.append(Comparison(operation, fingerprint))
-                    continue
-            others.append(operation)
-        if alike:
-            compare(alike)
-        return others
+        return operations
 
     def _note_planned(self, key: str, facts: Facts) -> None:
         """Note a file that a dead job has planned: its key may have to be cleared too."""

@@ -25,7 +25,7 @@ from s3batch.source.size_and_age import FileLimits
 from s3batch.source.walk import Walk, WalkFilter, walk_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from s3batch.model import LocalFile
     from s3batch.settings.table import Settings
@@ -100,6 +100,13 @@ class SyncSpec:
         return (
             key.startswith(self.prefix) or key == self.target.whole or any(key == each.key for each in self.redirects)
         )
+
+    def keys(self, paths: Sequence[str]) -> list[str]:
+        """Return the keys of the files at these paths."""
+        if self.single or self.target.stripped is not None:
+            return [self.key(path) for path in paths]
+        prefix = self.target.prefix
+        return [prefix + path for path in paths]
 
     def stage(self, path: str) -> int:
         """Return the stage in which the file at ``path`` is sent."""

@@ -24,8 +24,8 @@ from s3batch.executors import Credit, PollResult, Status, WorkerState, collect_w
 from s3batch.journal import Journal
 from s3batch.model import (
     Comparison,
+    FileToCompare,
     Kind,
-    KnownAttributes,
     ListedObject,
     Operation,
     Reason,
@@ -610,13 +610,7 @@ def test_deletes_that_succeeded_in_one_request_are_settled_together(journal, coo
 
 
 def alike(*names: object) -> list[Comparison]:
-    return [
-        Comparison(
-            Operation(Kind.RECONCILE, str(n), Reason.UNKNOWN, str(n), 10, stamp(), etag="e", spec=KnownAttributes("")),
-            "p",
-        )
-        for n in names
-    ]
+    return [Comparison(FileToCompare(str(n), str(n), stamp(), "e", ""), "p") for n in names]
 
 
 def comparing(coordinator: Coordinator, *batches: list[Comparison]) -> Iterator[None]:

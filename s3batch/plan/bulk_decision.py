@@ -1,0 +1,133 @@
+"""Decisions for many files at once, where nearly all are as their objects are.
+
+    a batch of files ─ as the journal knows file and object ───────> unchanged
+                     ├ listed, with the file's size ───────────────> compared in bulk, by workers
+                     └ anything else ──────────────────────────────> decided one by one, see :mod:`s3batch.plan.decide`
+
+It decides nothing that the decision for one file would not decide alike. SQLite reads one range of the journal's rows
+for a batch and does what needs only the rows. What needs the files is set operations on tuples. A look-up of each key,
+with its facts as objects, costs three times as much.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.model import Comparison, FileToCompare, LocalFile, Stage
+from s3batch.objects.compare import LISTING_GRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from s3batch.journal import Journal
+    from s3batch.model import Attributes
+    from s3batch.plan.spec import SyncSpec
+
+BULK_SIZE = 1024 * 1024
+"""Bytes: larger files are compared on threads."""
+_MD5 = re.compile("[0-9a-f]{32}")
+
+
+class KeyedFile(NamedTuple):
+    """A file of a batch."""
+
+    file: LocalFile
+    key: str
+    fingerprint: str
+    """Of the attributes that its object is to have."""
+
+
+class BulkDecision:
+    """Decides what it can of each batch of one job, and leaves the rest."""
+
+    def __init__(
+        self, wanted: SyncSpec, journal: Journal, compare: Callable[[list[Comparison]], None] | None = None
+    ) -> None:
+        """``compare`` takes the files that are probably equal to their objects; ``None``: those are left too."""
+        self._wanted = wanted
+        self._objects = journal.objects
+        self._compare = compare
+        self._comparable: dict[str, tuple[bool, bool]] = {}
+
+    def decide(self, files: Sequence[LocalFile], keys: Sequence[str]) -> tuple[list[str], list[LocalFile]]:
+        """Return the keys of unchanged files, and the files that are left. Have others compared.
+
+        No key may be of an operation that a dead job has planned.
+        """
+        settings = self._wanted.settings
+        if settings.list_digest or not files:
+            return [], list(files)
+        quiet: list[str] = []
+        describe = self._wanted.rules.describe
+        left = list(map(KeyedFile, files, keys, [describe(file[0])[1] for file in files]))
+        if settings.trust_journal:
+            quiet, left = self._split_unchanged(left, keys)
+        if self._compare is not None and left:
+            alike, left = self._split_alike(left)
+            if alike:
+                self._compare(alike)
+        return quiet, [each.file for each in left]
+
+    def _split_unchanged(self, files: list[KeyedFile], keys: Sequence[str]) -> tuple[list[str], list[KeyedFile]]:
+        """Return the keys of files that are as the journal knows them, as their objects are, and the other files."""
+        known = self._objects.read_untouched(keys, LISTING_GRAIN)
+        if not known:
+            return [], files
+        rows = [
+            (key, size, mtime, ctime, inode, print_) for ((_, (_, size, mtime, ctime, _, inode)), key, print_) in files
+        ]
+        if known.issuperset(rows):
+            return list(keys), []
+        unlike = [row not in known for row in rows]
+        left = list(compress(files, unlike))
+        gone = {each.key for each in left}
+        return [key for key in keys if key not in gone], left
+
+    def _split_alike(self, files: list[KeyedFile]) -> tuple[list[Comparison], list[KeyedFile]]:
+        """Return the files of which a read, and one HEAD at most, may show that they are equal to their objects."""
+        listed = self._objects.read_listed([each.key for each in files], LISTING_GRAIN)
+        alike: list[Comparison] = []
+        left: list[KeyedFile] = []
+        last, trusts, new = self._wanted.last, self._wanted.settings.trust_journal, tuple.__new__
+        for each in files:
+            (path, stamp), key, fingerprint = each
+            found = listed.get(key)
+            if found is None or stamp.size > BULK_SIZE or (last.groups and self._wanted.stage(path) != Stage.MAIN):
+                left.append(each)
+                continue
+            size, etag, is_own, local_size, own_print, checksum = found
+            may_read, may_ask = self._comparable.get(fingerprint) or self._find_comparable(path, fingerprint)
+            known = None  # so S3 is asked for the attributes
+            if trusts and is_own:
+                known = checksum if own_print == fingerprint and local_size == stamp.size else _UNLIKE
+            if known is None:
+                may = may_ask and size == stamp.size and _MD5.fullmatch(etag) is not None
+            else:
+                may = may_read and known is not _UNLIKE and bool(known or _MD5.fullmatch(etag))
+            if may:
+                alike.append(new(Comparison, (new(FileToCompare, (path, key, stamp, etag, known)), fingerprint)))
+            else:
+                left.append(each)
+        return alike, left
+
+    def _find_comparable(self, path: str, fingerprint: str) -> tuple[bool, bool]:
+        attributes = self._wanted.rules.attributes(path)
+        found = self._comparable[fingerprint] = (may_be_read(attributes), may_be_asked(attributes))
+        return found
+
+
+_UNLIKE = "unlike"
+"""In the place of a checksum: the object is as it was written, and its attributes or the file's size are not."""
+
+
+def may_be_read(attributes: Attributes) -> bool:
+    """Return whether an object with these attributes holds the file's own bytes, and nothing that changes with its stamp."""
+    return not (attributes.gzip or attributes.preserve)
+
+
+def may_be_asked(attributes: Attributes) -> bool:
+    """Return whether one HEAD shows these attributes, and the ETag may be the MD5: ACL and tags take further requests."""
+    further = attributes.acl or attributes.tags or attributes.encryption.startswith("aws:kms")
+    return may_be_read(attributes) and not further
