@@ -340,6 +340,18 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenVersion:
+    """What a response of a versioned bucket told of a done change. It is in the place of a result's spec."""
+
+    written: str
+    """The id of the version, or of the delete marker, that the change has made."""
+    before: str = ""
+    """That of the version which a HEAD showed right before it; empty if none was sent, or there was no object."""
+    spec: OperationSpec | None = None
+    """The operation's new spec; ``None``: it stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreSpec:
     """Where the old state of an object is, and what the object has to be to get it."""
 
@@ -356,6 +368,12 @@ class RestoreSpec:
     """When the job began, by the store's clock: it wrote no older version."""
     refused: str = ""
     """Why the object cannot get its old state; empty: it can."""
+    first: str = ""
+    """The id of the first version that the job wrote; empty if the journal has none."""
+    before: str = ""
+    """The id of the version before that one, if a HEAD told it."""
+    last: str = ""
+    """The id of the last version that the job wrote, which the object still has to be; empty: it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,7 +566,7 @@ class Result(NamedTuple):
     """S3 already had it: nothing was sent."""
     quirks: tuple[Quirk, ...] = ()
     """The quirks that the worker found out about the store."""
-    spec: OperationSpec | None = None
+    spec: OperationSpec | WrittenVersion | None = None
     """For ``become``, and of a done transfer: the operation's new spec; ``None``: it stays."""
     retry_after: float = 0.0
     """Seconds the store asks to wait before the next try."""

@@ -17,24 +17,30 @@ _TABLES = (
     """CREATE TEMP TABLE change (
         key TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, etag TEXT NOT NULL, written REAL NOT NULL,
         listed_etag TEXT NOT NULL, settled INTEGER NOT NULL, backup TEXT NOT NULL DEFAULT '', acl TEXT NOT NULL DEFAULT '',
-        now_size INTEGER, now_etag TEXT, now_modified REAL) WITHOUT ROWID""",
+        now_size INTEGER, now_etag TEXT, now_modified REAL, row INTEGER NOT NULL DEFAULT 0,
+        first TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '', last TEXT NOT NULL DEFAULT '') WITHOUT ROWID""",
 )
 _KINDS = "('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore')"
 _SETTLED = f"""
-INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled)
-SELECT key, kind, etag, written, listed_etag, 1 FROM operation
+INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled, row, first, before, last)
+SELECT key, kind, etag, written, listed_etag, 1, id,
+    coalesce(version_id, ''), coalesce(previous_version_id, ''), coalesce(version_id, '') FROM operation
 WHERE job IN ({{jobs}}) AND state = 'done' AND kind IN {_KINDS} ORDER BY id
-ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, etag = excluded.etag, written = excluded.written
+ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, etag = excluded.etag, written = excluded.written,
+    row = excluded.row, last = excluded.last
 """  # noqa: S608 - constants
 """The last change of a key counts for what it is now, the first for what it was before."""
 _UNSETTLED = f"""
-INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled)
-SELECT key, kind, '', 0, listed_etag, 0 FROM operation
-WHERE job IN ({{jobs}}) AND (state IN ('leased', 'failed') OR (state = 'pending' AND recheck))
+INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled, row)
+SELECT key, kind, '', 0, listed_etag, 0, id FROM operation
+WHERE job IN ({{jobs}}) AND (state IN ('leased', 'failed') OR (state IN ('pending', 'skipped') AND recheck))
     AND kind IN ('reconcile', {_KINDS[1:-1]}) ORDER BY id
-ON CONFLICT (key) DO UPDATE SET settled = 0
+ON CONFLICT (key) DO UPDATE SET settled = settled AND excluded.row < row,
+    listed_etag = CASE WHEN excluded.row < row THEN excluded.listed_etag ELSE listed_etag END,
+    first = CASE WHEN excluded.row < row THEN '' ELSE first END,
+    before = CASE WHEN excluded.row < row THEN '' ELSE before END
 """  # noqa: S608 - constants
-"""Requests of these may have been carried out, although no answer came."""
+"""Requests of these may have been carried out, although no answer came. One that was found right may be so by them."""
 _BACKUP = """
 INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled, backup)
 VALUES (CAST(? AS TEXT), '', '', 0, '', 0, CAST(? AS TEXT))
@@ -60,6 +66,12 @@ class ChangedKey(NamedTuple):
     acl: str
     now: ListedObject | None
     """The object as it is listed now."""
+    first: str = ""
+    """The id of the version that the first change wrote; empty if the journal has none."""
+    before: str = ""
+    """That of the version before it, if a HEAD told it."""
+    last: str = ""
+    """That of the version that the last change wrote."""
 
 
 class Reversals:
@@ -103,8 +115,8 @@ class Reversals:
         after: str | bytes = ""
         while True:
             rows = self._store.rows(
-                """SELECT key, kind, etag, written, listed_etag, settled, backup, acl, now_size, now_etag, now_modified
-                FROM temp.change WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT ?""",
+                """SELECT key, kind, etag, written, listed_etag, settled, backup, acl, now_size, now_etag, now_modified,
+                first, before, last FROM temp.change WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT ?""",
                 (after, _PAGE),
             )
             if not rows:
@@ -123,6 +135,6 @@ class Reversals:
 
 
 def _decode_change(row: Row) -> ChangedKey:
-    key, kind, etag, written, listed_etag, settled, backup, acl, size, now_etag, modified = row
+    key, kind, etag, written, listed_etag, settled, backup, acl, size, now_etag, modified, *versions = row
     now = None if size is None else ListedObject(key, size, now_etag, modified)
-    return ChangedKey(key, kind, etag, written, listed_etag, bool(settled), backup, acl, now)
+    return ChangedKey(key, kind, etag, written, listed_etag, bool(settled), backup, acl, now, *versions)

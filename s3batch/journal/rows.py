@@ -42,6 +42,9 @@ _UNTRIED = tuple(Operation._field_defaults[name] for name in Operation._fields[_
 """The fields after ``id``: they are of an operation that was leased before."""
 _FILE_STATE = Stamp._fields.index("mtime_ns")
 
+_STILL_UNHEARD = frozenset({State.PENDING, State.SKIPPED})
+"""A pending operation may not have come to looking. One that was found right may be what an unheard request has done."""
+
 SETTLE = """
 UPDATE operation SET state = ?, attempts = attempts + ?, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
     request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
@@ -145,7 +148,7 @@ def make_result_values(state: State, result: Result, *, is_attempt: bool) -> tup
     return (
         STATE_TEXT[state],
         is_attempt or state is State.FAILED,
-        state is State.PENDING,  # it may not have come to looking
+        state in _STILL_UNHEARD,
         make_bindable(result.error) if result.error else "",
         result.code,
         result.status,

@@ -186,6 +186,9 @@ CREATE TABLE ending (
     facts TEXT NOT NULL
 );
 
+ALTER TABLE operation ADD COLUMN version_id TEXT;
+ALTER TABLE operation ADD COLUMN previous_version_id TEXT;
+
 CREATE VIEW runs AS
     SELECT job.id, job.command, job.state,
         CASE WHEN job.source LIKE 's3://%' THEN rtrim(job.source, '/') ELSE job.source END AS source,

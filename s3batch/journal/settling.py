@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from s3batch.journal import rows
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.specs import encode_spec
-from s3batch.model import DONE, WHOLE, Result, State, Step, shorten_result
+from s3batch.model import DONE, WHOLE, OperationSpec, Result, State, Step, WrittenVersion, shorten_result
 
 _BECOME = """
 UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(CAST(nullif(?, '') AS TEXT), detail),
@@ -25,6 +25,7 @@ UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE
 """
 _SET_STAMP = "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?"
 _SET_SPEC = "UPDATE operation SET detail = ? WHERE id = ?"
+_SET_VERSION = "UPDATE operation SET version_id = ?, previous_version_id = nullif(?, '') WHERE id = ?"
 CHANGED = "Changed"
 """The code of a file that is not, or not yet, the one that was planned."""
 UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
@@ -42,13 +43,21 @@ def settle_outcomes(
     store.execute_many(_SET_STAMP, stamped)
     done = [shorten_result(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(rows.SETTLE_DONE, done)
-    told = [each for state, each in outcomes if each.spec is not None and state is DONE]
-    store.execute_many(_SET_SPEC, [(make_bindable(encode_spec(each.spec)), each.id) for each in told])
+    if told := [(each.spec, each.id) for state, each in outcomes if each.spec is not None and state is DONE]:
+        _settle_told(store, told)
     if len(done) == len(outcomes):
         return 0, len(done)
     others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]
     unchanged, closed = _settle_others(store, others, before)
     return unchanged, closed + len(done)
+
+
+def _settle_told(store: Database, told: list[tuple[OperationSpec | WrittenVersion, int]]) -> None:
+    """Record what done operations tell beside their outcome: version ids, and specs."""
+    versions = [(spec, row) for spec, row in told if isinstance(spec, WrittenVersion)]
+    store.execute_many(_SET_VERSION, [(each.written, each.before, row) for each, row in versions])
+    specs = [(spec.spec if isinstance(spec, WrittenVersion) else spec, row) for spec, row in told]
+    store.execute_many(_SET_SPEC, [(make_bindable(encode_spec(spec)), row) for spec, row in specs if spec is not None])
 
 
 def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
@@ -67,11 +76,16 @@ def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before
 def _settle_changed_kinds(store: Database, results: list[Result]) -> None:
     """Record the kinds that reconciled operations turned out to be."""
     kinds = [
-        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, make_bindable(encode_spec(each.spec)), each.id)
+        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, make_bindable(_encode_new_spec(each)), each.id)
         for each in results
         if each.become
     ]
     store.execute_many(_BECOME, kinds)
+
+
+def _encode_new_spec(result: Result) -> str:
+    """Return the text of the spec that an operation gets; empty: it keeps its own."""
+    return encode_spec(result.spec.spec if isinstance(result.spec, WrittenVersion) else result.spec)
 
 
 def _settle_finished(store: Database, finished: list[tuple[int]]) -> None:

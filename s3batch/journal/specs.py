@@ -1,7 +1,7 @@
 """The texts of the column ``detail``: the spec of an operation is written and read here only.
 
     redirect                  its target
-    restore                   [LastModified, bucket, key, ACL, ETag, since, refused]
+    restore                   [LastModified, bucket, key, ACL, ETag, since, refused, and three version ids]
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
     reconcile                 "whole-known DATE", "moved [[key, ETag, checksum], ...]"
@@ -89,10 +89,10 @@ def decode_spec(kind: Kind, text: str) -> OperationSpec | None:
         if kind is Kind.REDIRECT:
             return RedirectSpec(text)
         if kind is Kind.RESTORE:
-            modified_ns, bucket, key, acl, etag, since, refused = json.loads(text)
+            modified_ns, bucket, key, acl, etag, since, *texts = json.loads(text)
             return RestoreSpec(
                 int(modified_ns), _read_text(bucket), _read_text(key), _read_text(acl), _read_text(etag), float(since),
-                _read_text(refused),
+                *map(_read_text, texts),
             )  # fmt: skip
         if kind is Kind.CHUNK:
             return ChunkSpec(*map(int, text.split()))

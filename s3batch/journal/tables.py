@@ -76,7 +76,9 @@ CREATE TABLE operation (
     written REAL NOT NULL DEFAULT 0.0,
     fingerprint TEXT NOT NULL DEFAULT '',
     ctime_ns INTEGER NOT NULL DEFAULT 0,
-    device INTEGER NOT NULL DEFAULT 0
+    device INTEGER NOT NULL DEFAULT 0,
+    version_id TEXT,
+    previous_version_id TEXT
 );
 
 CREATE TABLE warning (

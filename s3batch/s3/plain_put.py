@@ -70,8 +70,8 @@ class PlainPut(Task, ABC):
         self.tries = self.lessons = 0
 
     @abstractmethod
-    def stored(self, etag: str, date: str, request_id: str) -> None:
-        """Take the end of the short way: the store has proved that it has the body."""
+    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
+        """Take the end of the short way: the store has proved that it has the body. ``version`` may be empty."""
 
     @abstractmethod
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
@@ -97,7 +97,7 @@ class AnswerForm(NamedTuple):
     """The form of the usual answer of a store: its headers in their order, of which only some values differ."""
 
     pattern: re.Pattern[str]
-    """With groups for ETag, date, id and checksum; the group of a header that the store does not send is empty."""
+    """With groups for ETag, date, id, version and checksum; that of a header that the store does not send is empty."""
 
     @classmethod
     def learn(cls, answer: str, checksum: str) -> AnswerForm | None:
@@ -116,7 +116,9 @@ class AnswerForm(NamedTuple):
             if not _WITHOUT_MD5.isdisjoint(values):
                 return None
             checksum = ""
-        groups = {"etag": "etag", "date": "date", "x-amz-request-id": "id", checksum: "checksum"}
+        groups = {
+            "etag": "etag", "date": "date", "x-amz-request-id": "id", "x-amz-version-id": "version", checksum: "checksum",
+        }  # fmt: skip
         lines = [_make_pattern(name, value, groups) for name, value in pairs]
         absent = [f"(?P<{group}>)" for header, group in groups.items() if header not in values]
         return cls(re.compile("\r\n".join([re.escape(status), *lines, "\r\n"]) + "".join(absent)))
@@ -215,15 +217,15 @@ class PlainPuts:
         put.stored(*found)
         return None
 
-    def _find_proof(self, put: PlainPut, answer: str) -> tuple[str, str, str] | None:
-        """Return ETag, date and id of an answer of a known form that proves the body; ``None`` for any other."""
+    def _find_proof(self, put: PlainPut, answer: str) -> tuple[str, str, str, str] | None:
+        """Return ETag, date, id and version of an answer of a known form that proves the body; ``None`` for any other."""
         name, value = put.checksum
         for form in self._forms:
             match = form.pattern.fullmatch(answer)
             if match is not None:
-                etag, date, request_id, checksum = match.group("etag", "date", "id", "checksum")
+                etag, date, request_id, version, checksum = match.group("etag", "date", "id", "version", "checksum")
                 if checksum == value or (not checksum and etag == md5(put.body, usedforsecurity=False).hexdigest()):
-                    return etag, date, request_id
+                    return etag, date, request_id, version
                 return None
         learned = AnswerForm.learn(answer, name) if len(self._forms) < _FORMS_KEPT else None
         if learned is not None:

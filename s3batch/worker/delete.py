@@ -22,6 +22,7 @@ from s3batch.worker.upload import (
     OVERTAKEN,
     misjudges_condition,
 )
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Response
@@ -53,10 +54,10 @@ async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     if head.status == 404:
         return Result(operation.id)
     await prepare_change(operation, head, tools)
-    return await _delete_key(operation)
+    return await _delete_key(operation, head)
 
 
-async def _delete_key(operation: Operation) -> Result:
+async def _delete_key(operation: Operation, head: Response | None = None) -> Result:
     request = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
     response = await send_request(request._replace(headers={**request.headers, **condition}))
@@ -67,7 +68,7 @@ async def _delete_key(operation: Operation) -> Result:
             return Result(operation.id, already=True)
     if response.status != 404 or fault_of(response).code == "NoSuchBucket":
         raise_for_status(response, request)
-    return Result(operation.id)
+    return Result(operation.id, spec=note_version(operation, response, head))
 
 
 async def delete_batch(work: Work, tools: Tools) -> list[Result]:

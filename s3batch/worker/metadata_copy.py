@@ -37,6 +37,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of,
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.worker.guard import prepare_change
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -242,11 +243,13 @@ async def _copied_result(
         await run_in_thread(lambda: _copy_in_parts(key, headers, tools))
         after = await send_expecting_ok(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
-        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
+        versions = note_version(operation, after, head)
+        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint, spec=versions)
     response = await _copy_whole(operation, attributes, remote, tools)
     if response is None:
         return found_right(operation, head, tools)
-    return Result(operation.id, etag=etag_in(response), date=date_of(response), fingerprint=fingerprint)
+    versions = note_version(operation, response, head)
+    return Result(operation.id, etag=etag_in(response), date=date_of(response), fingerprint=fingerprint, spec=versions)
 
 
 async def _copy_whole(
@@ -329,7 +332,8 @@ async def _send_again_inline(operation: Operation, result: Result, tools: Tools,
     """Send a small file again at once, so that the first object shows the store's behaviour before others are copied."""
     if result.become is not Kind.UPLOAD or operation.size > tools.brief.part_size:
         return result
-    upload = operation._replace(kind=Kind.UPLOAD, spec=result.spec, recheck=False)
+    spec = result.spec if isinstance(result.spec, KeptAttributes) else None
+    upload = operation._replace(kind=Kind.UPLOAD, spec=spec, recheck=False)
     return await send_again(upload, tools)
 
 

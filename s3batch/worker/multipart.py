@@ -44,6 +44,7 @@ from s3batch.worker.upload import (
     unchanged_since,
     upload_file,
 )
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -172,6 +173,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         operation.id, work.step, etag=etag, warning=warning,
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
+        spec=note_version(operation, response),
     )  # fmt: skip
 
 

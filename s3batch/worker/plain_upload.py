@@ -23,6 +23,7 @@ from s3batch.s3.faults import RequestError
 from s3batch.s3.plain_put import PlainPut
 from s3batch.source.reader import BLOCK
 from s3batch.worker.dispatch import carry_out
+from s3batch.worker.versions import with_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -59,11 +60,12 @@ class PlainUpload(PlainPut):
         self._began = time.monotonic()
         self._uploads = uploads
 
-    def stored(self, etag: str, date: str, request_id: str) -> None:
+    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
         """Give the result of a file that the store has."""
         seconds = time.monotonic() - self._began
         told = (request_id, seconds, len(self.body), etag, self.checksum[1], seconds_of(date), self.fingerprint)
-        self._uploads.on_stored(good_result(self.row, *told))
+        result = good_result(self.row, *told)
+        self._uploads.on_stored(result if not version else with_version(result, self.work.operation, version))
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the upload goes on in the general way, after the response to its request."""

@@ -20,6 +20,7 @@ from s3batch.s3.faults import is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
 from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.worker.context import Tools
@@ -47,4 +48,5 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
         request = tools.drop_acl(request)
         response = await send_request(request)
     proof = await tools.checks.proofs.prove(request, raise_for_status(response, request), {})
-    return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning)
+    versions = note_version(operation, response, head)
+    return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning, spec=versions)

@@ -15,6 +15,7 @@ from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_all
 from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.reconcile import is_equal, reconcile_object
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.model import MovedObject, Operation
@@ -56,6 +57,7 @@ async def _copy_moved(operation: Operation, moved: MovedObject, tools: Tools) ->
     return Result(
         operation.id, etag=etag_of(head), checksum=checksum, date=seconds_of(head.headers.get("last-modified", "")),
         fingerprint=tools.brief.rules.fingerprint(operation.path), become=Kind.COPY, reason=Reason.RENAMED,
+        spec=note_version(operation, head),
     )  # fmt: skip
 
 

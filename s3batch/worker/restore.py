@@ -17,6 +17,7 @@ from s3batch.s3.transport import send_request
 from s3batch.worker.backup import ObjectPlace, copy_with_attributes, read_canned_acl, read_tags_at
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError
+from s3batch.worker.versions import VERSION_ID, note_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,26 +40,36 @@ async def restore_object(operation: Operation, tools: Tools) -> Result:
     head = await send_request(requests.head_object(operation.key))
     source, acl = await _find_old_state(operation.key, spec, head, tools)
     if source is None:
-        return await _remove_created(operation, head, tools)
+        return await _remove_created(operation, spec, head, tools)
     old = await send_expecting_ok(source.head())
     current = ObjectPlace(tools.endpoint.bucket, operation.key)
     if head.ok and (source == current or await _is_restored(current, head, source, old, acl, tools)):
         date = seconds_of(head.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(head), date=date, already=True)
+    require_last_version(spec, head)
     await prepare_change(operation, head, tools)
     copy = await copy_with_attributes(source, old, current, tools, acl)
-    date = seconds_of(copy.headers.get("last-modified", ""))
-    return Result(operation.id, etag=etag_of(copy), date=date)
+    date, versions = seconds_of(copy.headers.get("last-modified", "")), note_version(operation, copy, head)
+    return Result(operation.id, etag=etag_of(copy), date=date, spec=versions)
 
 
-async def _remove_created(operation: Operation, head: Response, tools: Tools) -> Result:
+def require_last_version(spec: RestoreSpec, head: Response) -> None:
+    """Raise RefusedChangeError if the object is another version than the last that the job wrote."""
+    if head.ok and spec.last and head.headers.get(VERSION_ID, spec.last) != spec.last:
+        raise RefusedChangeError("not undone: it was changed since")
+
+
+async def _remove_created(operation: Operation, spec: RestoreSpec, head: Response, tools: Tools) -> Result:
+    versions = None
     if head.status != 404:
+        require_last_version(spec, head)
         await prepare_change(operation, head, tools)
         request = requests.delete_object(operation.key)
         response = await send_request(request)
         if response.status != 404:
             raise_for_status(response, request)
-    return Result(operation.id)
+        versions = note_version(operation, response, head)
+    return Result(operation.id, spec=versions)
 
 
 async def _is_restored(
@@ -82,9 +93,9 @@ async def _find_old_state(key: str, spec: RestoreSpec, head: Response, tools: To
         return ObjectPlace(spec.bucket, spec.key), spec.acl
     versions = [each for each in await _list_versions(key) if each.key == key]
     found = find_old_version(versions, spec, is_there=head.ok)
-    if found is None and head.ok and etag_of(head) == spec.listed_etag:
+    if found is None and head.ok and etag_of(head) == spec.listed_etag and not spec.first:
         return ObjectPlace(tools.endpoint.bucket, key), ""  # the job has not changed it
-    if found is None and spec.listed_etag:
+    if found is None and (spec.listed_etag or spec.before):
         raise RefusedChangeError("the old version is not in the bucket any more")
     if found is None:
         return None, ""
@@ -93,7 +104,17 @@ async def _find_old_state(key: str, spec: RestoreSpec, head: Response, tools: To
 
 
 def find_old_version(versions: Sequence[ObjectVersion], spec: RestoreSpec, *, is_there: bool) -> ObjectVersion | None:
-    """Return the version before the job's change; ``None`` if there was no object. ``versions``: the newest first."""
+    """Return the version before the job's change; ``None`` if there was no object. ``versions``: the newest first.
+
+    The ids that the journal has decide. Without them, and where another version came between, ETag and time do.
+    """
+    if spec.before:
+        return next((each for each in versions if each.version == spec.before and not each.is_marker), None)
+    ids = [each.version for each in versions]
+    if spec.first in ids:
+        previous = next(iter(versions[ids.index(spec.first) + 1 :]), None)
+        if (previous.etag if previous is not None else "") == spec.listed_etag:  # a delete marker has none
+            return None if previous is None or previous.is_marker else previous
     older = versions[1:] if is_there else versions
     if spec.listed_etag:
         fitting = [each for each in older if each.etag == spec.listed_etag and not each.is_marker]

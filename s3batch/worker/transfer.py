@@ -51,6 +51,7 @@ from s3batch.worker.source_object import (
     read_source_tags,
 )
 from s3batch.worker.upload import unchanged_since
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.model import Attributes
@@ -173,7 +174,7 @@ async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
     return Result(
         operation.id, etag=etag, date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path),
-        request_id=response.headers.get("x-amz-request-id", ""), spec=note_proof(operation, prove_by_etag(operation, etag)),
+        request_id=response.headers.get("x-amz-request-id", ""), spec=note_version(operation, response, spec=note_proof(operation, prove_by_etag(operation, etag))),
     )  # fmt: skip
 
 
@@ -225,7 +226,7 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
     return Result(
         operation.id, sent=len(response.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
         date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
-        warning=sent.warning, request_id=stored.headers.get("x-amz-request-id", ""), spec=note_proof(operation, proof),
+        warning=sent.warning, request_id=stored.headers.get("x-amz-request-id", ""), spec=note_version(operation, stored, spec=note_proof(operation, proof)),
     )  # fmt: skip
 
 

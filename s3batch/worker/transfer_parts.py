@@ -49,6 +49,7 @@ from s3batch.worker.source_object import (
     read_source_range,
     read_source_tags,
 )
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -186,7 +187,7 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
         tools.note_refusal("PutObjectTagging", tags, "tags of objects in parts are lost, because the store drops them")
     proof = ContentProof.CHECKSUM if same else prove_by_etag(operation, etag)
     return Result(
-        operation.id, work.step, etag=etag, spec=note_proof(operation, proof), checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
+        operation.id, work.step, etag=etag, spec=note_version(operation, response, spec=note_proof(operation, proof)), checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ from s3batch.worker.metadata_copy import (
     make_kept_headers,
 )
 from s3batch.worker.results import failed_result
+from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Body, Response
@@ -73,6 +74,7 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     condition: dict[str, str] = {}
+    head: Response | None = None
     if (operation.is_in_doubt and kept is None) or tools.brief.is_guarded:
         head = await send_allowing_refusal(requests.head_object(operation.key))
         is_retry = operation.is_in_doubt or operation.attempts > 0
@@ -103,7 +105,7 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
     return Result(
         operation.id, sent=len(body), etag=etag_of(response), checksum=sent.checksum or sent.computed,
         date=date_of(response), fingerprint=fingerprint, warning=sent.warning,
-        request_id=response.headers.get("x-amz-request-id", ""),
+        request_id=response.headers.get("x-amz-request-id", ""), spec=note_version(operation, response, head),
     )  # fmt: skip
 
 

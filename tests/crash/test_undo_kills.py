@@ -6,6 +6,7 @@ Each run goes through a proxy that kills it at one request, before the server se
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -27,9 +28,12 @@ FILES = {"changed": b"new content", "copied.html": b"<p>", "new": b"created"}
 
 
 @pytest.fixture
-def scene(bucket, make_tree, env, proxy, start_cli, run_cli):
-    """Puts the old objects; returns functions that run a command, killed at a request or not."""
+def scene(request, bucket, make_tree, env, proxy, start_cli, run_cli):
+    """Puts the old objects; returns functions that run a command, killed at a request or not. It may be "versioned"."""
     tree = make_tree(FILES)
+    is_versioned = getattr(request, "param", "") == "versioned"
+    if is_versioned:
+        bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     for key, (body, more) in OLD.items():
         bucket.put(key, body, **more)
     through = env | {"S3BATCH_ENDPOINT_URL": proxy.url}
@@ -47,7 +51,7 @@ def scene(bucket, make_tree, env, proxy, start_cli, run_cli):
         return hit
 
     words = ["sync", tree, bucket.url("www"), "--delete", "--cache-control", '{".html": "no-cache"}']
-    return bucket, run, killed, [*words, "--backup", bucket.url("backups")]
+    return bucket, run, killed, words if is_versioned else [*words, "--backup", bucket.url("backups")]
 
 
 def newest_job(run, command: str) -> str:
@@ -120,3 +124,50 @@ def test_a_copy_of_a_renamed_file_that_a_kill_has_hidden_goes_with_the_undo(scen
     undone = run("undo", resumed.json["job"])
     assert undone.code == 0, undone.stderr
     assert state(bucket) == before
+
+
+HIDDEN = [("CopyObject", 0, True), ("PutObject", 2, True), ("DeleteObjects", 0, True)]
+"""The metadata copy, the redirect, and the deletes; with each request the uploads too, and without a resume."""
+if EVERY:
+    HIDDEN = [
+        (operation, skip, resumes)
+        for operation, skip, _ in [*HIDDEN, ("PutObject", 0, 0), ("PutObject", 1, 0)]
+        for resumes in (False, True)
+    ]
+
+
+@pytest.mark.parametrize("scene", ["versioned"], indirect=True)
+@pytest.mark.parametrize(("operation", "skip", "resumes"), HIDDEN)
+def test_a_change_whose_answer_a_kill_has_hidden_is_undone_by_versions(scene, operation, skip, resumes):
+    bucket, run, killed, words = scene
+    words = [*words, "--redirects", '{"www/go": "/x"}']
+    bucket.put("www/go", b"", WebsiteRedirectLocation="/old")
+    before = state(bucket)
+    time.sleep(1.1)  # LastModified has whole seconds
+    assert killed(operation, skip, True, *words)
+    if resumes:
+        resumed = run("resume")
+        assert resumed.code == 0, resumed.stderr
+    undone = run("undo", newest_job(run, "sync"))
+    assert undone.code == 0, undone.stderr
+    assert state(bucket) == before
+    again = run("undo", undone.json["job"])
+    assert again.code == 0, again.stderr
+    assert not resumes or state(bucket).keys() == {"www/changed", "www/copied.html", "www/new", "www/go"}
+
+
+@pytest.mark.parametrize("scene", ["versioned"], indirect=True)
+@pytest.mark.parametrize(("operation", "skip", "after"), UNDO_POINTS if EVERY else UNDO_POINTS[:1])
+def test_a_killed_undo_by_versions_is_resumed_and_can_be_undone(scene, operation, skip, after):
+    bucket, run, killed, words = scene
+    before = state(bucket)
+    assert run(*words).code == 0
+    changed = state(bucket)
+    if not killed(operation, skip, after, "undo", newest_job(run, "sync")) and EVERY:
+        pytest.skip("it has fewer requests")
+    resumed = run("resume", newest_job(run, "undo"))
+    assert (resumed.code, resumed.json["command"]) == (0, "undo"), resumed.stderr
+    assert state(bucket) == before
+    again = run("undo", resumed.json["job"])
+    assert again.code == 0, again.stderr
+    assert state(bucket) == changed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -156,6 +158,50 @@ def test_a_versioned_bucket_needs_no_backup(call, store, tree):
     assert state(store) == before
     assert call("undo", undone.json["job"]).code == 0
     assert state(store) == after
+
+
+def read_versions(journal, job) -> dict[str, tuple[str | None, str | None]]:
+    with closing(sqlite3.connect(journal)) as connection:
+        rows = connection.execute(
+            "SELECT key, version_id, previous_version_id FROM operation JOIN job ON job = number WHERE job.id = ?",
+            (job,),
+        )
+        return {key: (version, before) for key, version, before in rows}
+
+
+@BOTH
+@pytest.mark.parametrize("versioned", [False, True])
+def test_the_journal_keeps_the_version_ids_of_each_change(call, store, tree, tmp_path, versioned):
+    if versioned:
+        store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
+    put_old(store)
+    old = {key: store.head(key).get("VersionId") for key in OLD}
+    words = sync_words(store, tree)[:-2]
+    done = call(*words, "--redirects", '{"www/go": "/x"}', "--journal", str(tmp_path / "journal.db"))
+    assert done.code == 0, done.stderr
+    kept = read_versions(tmp_path / "journal.db", done.json["job"])
+    written = {key: store.head(key).get("VersionId") for key in store.keys("www/")}
+    copied = old["www/copied.html"]
+    assert kept == {
+        key: (version, copied if key == "www/copied.html" else None) for key, version in written.items()
+    } | {"www/orphan": (None, None)}
+    assert (None in written.values()) is not versioned
+
+
+def test_a_change_since_that_etag_and_time_do_not_show_is_named(call, store, tree):
+    """Another program writes the same content in the same second, with other metadata."""
+    store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
+    put_old(store)
+    done = call(*sync_words(store, tree)[:-2])
+    for key, body in (("www/copied.html", b"<p>"), ("www/new", b"created")):
+        store.put(key, body, Metadata={"of": "another"})
+    undone = call("undo", done.json["job"], "--json")
+    assert undone.code == 1
+    assert {each["key"]: each["error"] for each in undone.json["failures"]} == dict.fromkeys(
+        ("www/copied.html", "www/new"), "not undone: it was changed since"
+    )
+    assert store.head("www/copied.html")["Metadata"] == store.head("www/new")["Metadata"] == {"of": "another"}
+    assert store.get("www/changed") == b"old content"
 
 
 def test_a_backup_in_another_bucket(call, store, tree, server_named):

@@ -57,7 +57,17 @@ def test_the_form_of_the_usual_answer_finds_what_is_new_in_the_next_one() -> Non
     found = form.pattern.fullmatch(answer(ETag='"next-1"', x_amz_request_id="r 2", Date="now").decode())
 
     assert found is not None
-    assert found.group("etag", "date", "id", "checksum") == ("next-1", "now", "r 2", CRC)
+    assert found.group("etag", "date", "id", "version", "checksum") == ("next-1", "now", "r 2", "", CRC)
+
+
+def test_the_form_of_a_bucket_with_versions_finds_the_version() -> None:
+    form = AnswerForm.learn(answer(x_amz_version_id="v1").decode(), NAME)
+    assert form is not None
+
+    found = form.pattern.fullmatch(answer(x_amz_version_id="v2").decode())
+
+    assert found is not None
+    assert found.group("version") == "v2"
 
 
 def test_the_form_of_a_store_that_repeats_no_checksum_and_tells_no_time() -> None:
@@ -121,7 +131,7 @@ ENDPOINT = Endpoint(
 class Put(PlainPut):
     """A PUT that ends nowhere."""
 
-    def stored(self, etag: str, date: str, request_id: str) -> None:
+    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
         raise AssertionError
 
     def unfold(self, request: requests.Request) -> Any:

@@ -7,9 +7,12 @@ import pytest
 from s3batch.commands.undo.decide import ChangedSinceError, UndoFacts, decide_undo
 from s3batch.commands.undo.prune import FoundBackup, find_ends
 from s3batch.journal.reversals import ChangedKey
-from s3batch.model import Kind, ListedObject, RestoreSpec
+from s3batch.model import Kind, ListedObject, Operation, Reason, RestoreSpec, WrittenVersion
 from s3batch.s3.listing import ObjectVersion
-from s3batch.worker.restore import find_old_version
+from s3batch.s3.requests import Response
+from s3batch.worker.restore import find_old_version, require_last_version
+from s3batch.worker.results import RefusedChangeError
+from s3batch.worker.versions import note_version
 
 BEGIN, END = 1000.0, 1100.0
 BACKED_UP = UndoFacts("b", BEGIN, END)
@@ -97,6 +100,56 @@ MARKER = version("5", "", 1051.0, marker=True)
 def test_the_old_version(versions, listed, is_there, expected):
     found = find_old_version(versions, RestoreSpec(0, listed_etag=listed, since=BEGIN), is_there=is_there)
     assert (found and found.version) == expected
+
+
+@pytest.mark.parametrize(
+    ("versions", "first", "before", "listed", "expected"),
+    [
+        # another program has written the old content again since, and in the second in which the job began
+        (
+            [version("6", "old", 1000.2), version("4", "ours", 1000.1), version("3", "old", 1000.0), BEFORE],
+            "4",
+            "",
+            "old",
+            "3",
+        ),
+        # what the job created is known by the marker before it, whatever else was there
+        ([OURS_NOW, version("3", "", 1000.9, marker=True), version("2", "old", 1000.5)], "4", "", "", None),
+        # a HEAD told the version, and a copy keeps the ETag
+        ([OURS_NOW, version("3", "old", 1000.1), version("2", "old", 1000.0)], "4", "2", "old", "2"),
+        ([OURS_NOW, version("3", "old", 1000.1)], "4", "2", "old", None),
+        # another version came between: ETag and time decide
+        ([OURS_NOW, version("3", "theirs", 1049.0), BEFORE], "4", "", "old", "2"),
+        ([OURS_NOW, BEFORE], "gone", "", "old", "2"),
+    ],
+)
+def test_version_ids_tell_the_old_version(versions, first, before, listed, expected):
+    spec = RestoreSpec(0, listed_etag=listed, since=BEGIN, first=first, before=before)
+    found = find_old_version(versions, spec, is_there=True)
+    assert (found and found.version) == expected
+
+
+@pytest.mark.parametrize(("told", "attempts", "recheck", "expected"), [
+    ({"x-amz-version-id": "2"}, 0, False, WrittenVersion("2", "1")),
+    ({"x-amz-version-id": "2"}, 1, False, None),  # an earlier try may have written one too
+    ({"x-amz-version-id": "2"}, 0, True, None),
+    ({"x-amz-version-id": "null"}, 0, False, None),
+    ({}, 0, False, None),
+])  # fmt: skip
+def test_version_ids_are_told_of_a_change_that_was_tried_once(told, attempts, recheck, expected):
+    operation = Operation(Kind.UPLOAD, "k", Reason.CONTENT, attempts=attempts, recheck=recheck)
+    head = Response(200, {"x-amz-version-id": "1"}, b"")
+    assert note_version(operation, Response(200, told, b""), head) == expected
+
+
+def test_an_object_of_another_version_than_the_job_wrote_is_left_alone():
+    """ETag and time may be equal: another program has written the same content in the same second."""
+    head = Response(200, {"x-amz-version-id": "6", "etag": '"ours"'}, b"")
+    require_last_version(RestoreSpec(0, last="6"), head)
+    require_last_version(RestoreSpec(0), head)
+    require_last_version(RestoreSpec(0, last="5"), Response(200, {"etag": '"ours"'}, b""))
+    with pytest.raises(RefusedChangeError, match="changed since"):
+        require_last_version(RestoreSpec(0, last="5"), head)
 
 
 def backup(job: str, state: str, modified: float, continues: str = "", target: str = "b/www/") -> FoundBackup:

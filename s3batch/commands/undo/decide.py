@@ -46,8 +46,9 @@ def decide_undo(change: ChangedKey, facts: UndoFacts) -> Operation | None:
     etag = "" if now is None else now.etag
     if change.backup or not facts.bucket:
         spec = RestoreSpec(
-            seen_ns, facts.bucket if change.backup else "", change.backup, change.acl, change.listed_etag, facts.begin
-        )
+            seen_ns, facts.bucket if change.backup else "", change.backup, change.acl, change.listed_etag, facts.begin,
+            first=change.first, before=change.before, last=change.last if change.settled else "",
+        )  # fmt: skip
         if not change.backup and now is None and not change.listed_etag:
             return None  # it was created, and is gone
         return Operation(Kind.RESTORE, change.key, Reason.UNDO, stage=Stage.MAIN, etag=etag, spec=spec)
