@@ -20,6 +20,9 @@ class _Everything:
     def wants(self, path: str) -> bool:
         return not is_ignore_file(path)
 
+    def wants_all_in(self, directory: str) -> bool:
+        return True
+
     def enters(self, directory: str) -> bool:
         return True
 

@@ -76,6 +76,10 @@ class Selection:
                 left_out = verdict
         return included and not left_out
 
+    def wants_all_in(self, directory: str) -> bool:
+        """Return true if every file right in this directory belongs to the job, but for an ignore file."""
+        return not self.runs and (self.ignored is None or self.ignored.has_no_rule_in(directory))
+
     def enters(self, directory: str) -> bool:
         """Return whether anything below this directory can belong to the job."""
         path = directory + "/"

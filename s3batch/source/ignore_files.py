@@ -47,6 +47,10 @@ class IgnoreFiles:
             return rules is None or name == IGNORE_FILE
         return name == IGNORE_FILE or _is_excluded_by(rules, path)
 
+    def has_no_rule_in(self, directory: str) -> bool:
+        """Return true if no file right in this directory is left out but an ignore file. Raises JobFailedError."""
+        return self._rules_in(directory) == ()
+
     def _rules_in(self, directory: str) -> _Rules | None:
         """Return the rules for entries of a directory; ``None`` if it is excluded itself."""
         known = self._remembered.get(directory, _UNKNOWN)

@@ -62,6 +62,9 @@ class _Narrowed:
     def wants(self, path: str) -> bool:
         return bool(self.matches.verdict(path)) and self.selection.wants(path)
 
+    def wants_all_in(self, directory: str) -> bool:
+        return False
+
     def enters(self, directory: str) -> bool:
         segments = self.pattern.split("/")
         deep_enough = "**" in segments or directory.count("/") + 1 < len(segments)

@@ -10,7 +10,7 @@ The rule it keeps: **a path that could not be read never counts as absent.** Eve
 is in :attr:`WalkRecord.kept`. No key for it, or below it, may be deleted. The caller takes these paths and the problems after
 each batch, so that memory does not grow with them.
 
-About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
+About 4 µs a file (scandir and one lstat, which take 2.5 of them). Memory is bounded by the depth of the tree, not by its size:
 a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of a skipped entry
 only the path is kept, and for the report a count and the first names.
 """
@@ -64,6 +64,9 @@ class WalkFilter(Protocol):
     def wants(self, path: str) -> bool:
         """Return whether this file belongs to the job."""
 
+    def wants_all_in(self, directory: str) -> bool:
+        """Return true if every file right in this directory belongs to the job, but for an ignore file."""
+
     def enters(self, directory: str) -> bool:
         """Return whether anything below this directory can belong to the job."""
 
@@ -81,6 +84,8 @@ class _Level(NamedTuple):
     """Device and inode."""
     most: int = 0
     """By how many paths a directory below may be walked; 0 where no link leads here."""
+    is_plain: bool = False
+    """True if a regular file right here is sent unless its name is special: see :meth:`Walk._tree`."""
 
 
 class _NamedEntry(NamedTuple):
@@ -181,24 +186,33 @@ class Walk(WalkRecord):
             yield [LocalFile(self._name, stamp)]
 
     def _tree(self, size: int) -> Iterator[list[LocalFile]]:
-        """Yield batches of the tree depth first, without recursion: a tree may be deeper than Python's stack."""
-        look, new, vain = self._seen, tuple.__new__, 0
+        """Yield batches of the tree depth first, without recursion: a tree may be deeper than Python's stack.
+
+        Most directories are plain, and a regular file in one is taken without a call. All else goes through
+        :meth:`_seen`: also names that begin with a dot, such as that of an ignore file, and perhaps the journal's.
+        """
+        look, new, vain, special = self._seen, tuple.__new__, 0, (".", self._journal_name or ".")
         batch: list[LocalFile] = []
-        levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino))]
+        levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino), 0, self._is_plain(""))]
         while levels:
-            entries, prefix, _, _ = levels[-1]
+            entries, prefix, _, _, plain = levels[-1]
             for entry in entries:
-                path = prefix + entry.name
-                stamp = look(entry, path, levels)
+                name = entry.name
+                path, stamp = prefix + name, None
+                if plain and not name.startswith(special):
+                    try:
+                        stamp = stamp_of(entry.stat(follow_symlinks=False))
+                    except OSError:
+                        stamp = None
+                if stamp is None or stamp.kind != FILE:  # the entry remembers what it was asked
+                    stamp = look(entry, path, levels)
                 if stamp is None:
                     vain += 1
                 elif stamp.kind == FILE:
                     batch.append(new(LocalFile, (path, stamp)))  # a third of the time of LocalFile(path, stamp)
                 else:
                     vain += 1
-                    levels.append(
-                        _Level(self._entries(path + "/"), path + "/", (stamp.device, stamp.inode), self._most)
-                    )
+                    levels.append(self._enter_level(path + "/", stamp))
                     break
                 if len(batch) + vain >= size:
                     break
@@ -208,6 +222,13 @@ class Walk(WalkRecord):
                 yield batch
                 batch, vain = [], 0
         yield batch
+
+    def _enter_level(self, prefix: str, stamp: Stamp) -> _Level:
+        identity = (stamp.device, stamp.inode)
+        return _Level(self._entries(prefix), prefix, identity, self._most, self._is_plain(prefix[:-1]))
+
+    def _is_plain(self, directory: str) -> bool:
+        return self._limits is None and self._selection.wants_all_in(directory)
 
     def _seen(self, entry: os.DirEntry[str] | _NamedEntry, path: str, levels: list[_Level]) -> Stamp | None:
         """Return the stamp of a file to send or a directory to enter; note any other entry."""

@@ -132,6 +132,9 @@ class Everything:
     def wants(self, _: str) -> bool:
         return True
 
+    def wants_all_in(self, _: str) -> bool:
+        return True
+
     def enters(self, _: str) -> bool:
         return True
 

@@ -29,6 +29,10 @@ class Selection(NamedTuple):
     def wants(self, path: str) -> bool:
         return path not in self.unwanted
 
+    def wants_all_in(self, directory: str) -> bool:
+        prefix = f"{directory}/" if directory else ""
+        return not any(path.startswith(prefix) for path in self.unwanted)
+
     def enters(self, directory: str) -> bool:
         return directory not in self.closed
 
