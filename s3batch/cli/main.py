@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -316,6 +315,8 @@ def _report_error(call: _Invocation, sentence: str, code: int) -> int:
     """Report the error, on stderr for people and with ``--json`` on stdout for programs."""
     call.output.error(sentence)
     if call.wants_traceback:
+        import traceback  # noqa: PLC0415 - a run without a bug does not pay for it
+
         call.output.error(*(f"| {line}" for line in traceback.format_exc().rstrip().split("\n")))
     _publish_failure(call, sentence, code)
     return code

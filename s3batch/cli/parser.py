@@ -8,7 +8,7 @@ it was, together with where it came from, and :func:`s3batch.settings.parsing.pa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TextIO
 
@@ -52,8 +52,9 @@ def merge_settings(
 ) -> ParsedArguments:
     """Merge the settings of ``command`` from flags, variables (by name of setting) and a config file."""
     flags, after = _split_arguments(argv)
-    parser = _CommandParser(command, variables, file)
     spelled = list(_spelled_out(flags, command))
+    named = {word.partition("=")[0] for word in spelled if _is_flag(word)}
+    parser = _CommandParser(command, variables, file, named)
     namespace, rest = parser.parse_known_args(
         args=spelled,
         env_vars={variable_of(name): plain_text(given.text) for name, given in variables.items()},
@@ -208,7 +209,10 @@ class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configa
 class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
     """The settings of one command; complains with a SettingsError and never exits."""
 
-    def __init__(self, command: str, variables: Mapping[str, GivenText], file: ConfigFile | None) -> None:
+    def __init__(
+        self, command: str, variables: Mapping[str, GivenText], file: ConfigFile | None, named: Collection[str]
+    ) -> None:
+        """``named`` are the flags on the command line: the others are not added, which saves a tenth of a millisecond each."""
         self._command = command
         self._variables = variables
         self._path = file.path if file else ""
@@ -222,15 +226,17 @@ class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # co
         )
         self.add_argument(flag_of(CONFIG), default=None)
         for row in taken_by(command).values():
-            self._add(row)
+            self._add(row, named, always=file is not None or row.name in variables)
 
-    def _add(self, row: Setting) -> None:
+    def _add(self, row: Setting, named: Collection[str], *, always: bool) -> None:
         names = names_of_setting(row, self._command)
         flags = [flag_of(name) for name in names]
-        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
-        more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
         if row.form is Form.BOOLEAN:
             flags += [flag_of(f"no_{name}") for name in names]
+        if not always and not any(flag in named for flag in flags):
+            return
+        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
+        more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
         if row.form in _VALUELESS:
             more["nargs"] = 0
         self.add_argument(*flags, dest=row.name, default=None, env_var=row.variable, **more)
@@ -238,7 +244,7 @@ class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # co
     def given(self, namespace: Any) -> dict[str, GivenText]:
         """Return every setting that was given, with its origin."""
         origins = dict(self._origins())
-        texts = {name: getattr(namespace, name) for name in taken_by(self._command)}
+        texts = {name: getattr(namespace, name, None) for name in taken_by(self._command)}
         return {
             name: GivenText(text, origins.get(name, TABLE[name].flag))
             for name, text in texts.items()

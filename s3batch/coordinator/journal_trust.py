@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,6 +140,8 @@ def describe_untrusted_job(job: Job, journal: str, *command: str) -> SettingsErr
 
 def format_command_line(*words: str) -> str:
     """Return the line to type for ``s3batch WORDS``, the last of which is the journal to name."""
+    import shlex  # noqa: PLC0415 - only for a command to be typed
+
     return shlex.join(["s3batch", *words[:-1], _JOURNAL_FLAG, words[-1]])
 
 

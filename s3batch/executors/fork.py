@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -77,6 +76,8 @@ def _run_forked_child(work: Callable[[], None], keep: int) -> NoReturn:
         work()
         code = 0
     except BaseException:  # noqa: BLE001 - the fork must not go on with the parent's work
+        import traceback  # noqa: PLC0415 - a run without a bug does not pay for it
+
         traceback.print_exc()
     finally:
         os._exit(code)

@@ -13,9 +13,7 @@ import mmap
 import os
 import selectors
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,8 +98,29 @@ class _WorkerProcess:
         """Close its socket, which ends it, and wait for the end."""
         self.frames.sock.close()
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PARTING)
+        self._process.wait(_PARTING)
+
+
+class _FreshPython:
+    """A worker in a Python of its own."""
+
+    def __init__(self, arguments: list[str], descriptors: tuple[int, ...]) -> None:
+        import subprocess  # noqa: PLC0415 - a worker that can be forked does not pay for it
+
+        nothing = subprocess.DEVNULL  # no stderr: the messages of a dying Python are not escaped
+        self._process = subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=descriptors)
+        self.pid = self._process.pid
+        self._late = subprocess.TimeoutExpired
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def wait(self, timeout: float) -> bool:
+        """Return whether it ended within ``timeout`` seconds."""
+        with contextlib.suppress(self._late):
+            self._process.wait(timeout)
+        return self._process.returncode is not None
 
 
 class _InlineWorker:
@@ -123,7 +142,7 @@ class _InlineWorker:
         return timeout >= 0
 
 
-_Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | subprocess.Popen[bytes] | _InlineWorker]"]
+_Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | _FreshPython | _InlineWorker]"]
 
 
 def _start_inline(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
@@ -138,14 +157,14 @@ def _start_forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
     return page, Fork(partial(run_worker, sock.fileno(), page), sock.fileno())
 
 
-def _start_afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[bytes]]:
+def _start_afresh(sock: socket.socket) -> tuple[Sequence[int], _FreshPython]:
+    import tempfile  # noqa: PLC0415 - as above
+
     with tempfile.TemporaryFile() as file:
         file.truncate(PAGE_BYTES)
         page = make_shared_page(mmap.mmap(file.fileno(), PAGE_BYTES))
         fds = (sock.fileno(), file.fileno())
-        arguments = [sys.executable, "-P", "-c", _BEGIN, *map(str, fds), json.dumps(sys.path)]
-        nothing = subprocess.DEVNULL  # no stderr: the messages of a dying Python are not escaped
-        return page, subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=fds)
+        return page, _FreshPython([sys.executable, "-P", "-c", _BEGIN, *map(str, fds), json.dumps(sys.path)], fds)
 
 
 class LocalExecutor(MessagingExecutor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -84,7 +84,7 @@ class JobTable:
     def insert(self, job: Mapping[str, Any], after: int, dead: Sequence[Job]) -> Job:
         """Insert a job that is being planned; ``job`` holds its columns, ``dead`` are those whose operations it takes."""
         now = time.time()
-        job_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+        job_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{os.urandom(3).hex()}"
         columns = {
             **job,
             "id": job_id,

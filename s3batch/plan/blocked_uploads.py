@@ -8,7 +8,7 @@ shows such a pair.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from s3batch.model import Attributes, Kind, Reason, Stage
@@ -111,7 +111,7 @@ class BlockedUploads:
 
 def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bool:
     """Return true if the store takes an object, but no other below it. Both are removed again."""
-    parent = f"{prefix}{PROBE}{secrets.token_hex(8)}"
+    parent = f"{prefix}{PROBE}{os.urandom(8).hex()}"
     child = f"{parent}/child"
     try:
         if not bucket.ask(_make_probe_request(parent, headers)).ok:

@@ -21,7 +21,6 @@ import re
 import select
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
@@ -215,6 +214,8 @@ class Output:
     def trace(self, error: BaseException) -> None:
         """Show with ``-vv`` where ``error`` was raised."""
         if self.verbose >= _TRACEBACKS:
+            import traceback  # noqa: PLC0415 - a run without a bug does not pay for it
+
             lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
             self.error(*(f"| {line}" for line in lines))
 

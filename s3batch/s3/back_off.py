@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from s3batch.settings.texts import without_userinfo
 
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0  # seconds
@@ -12,6 +10,8 @@ _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0  # seconds
 def back_off(attempt: int) -> float:
     """Return the seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
     # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    import random  # noqa: PLC0415 - it imports half a dozen modules of mathematics
+
     return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 

@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections import deque
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _botocore_bundle() -> str:
     """Return the path of botocore's CA bundle, found without importing it."""
     spec = find_spec("botocore")
     for place in (spec.submodule_search_locations or []) if spec else []:
-        bundle = Path(place) / "cacert.pem"
-        if bundle.exists():
-            return str(bundle)
+        bundle = os.path.join(place, "cacert.pem")
+        if os.path.exists(bundle):
+            return bundle
     return ""

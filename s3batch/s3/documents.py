@@ -22,6 +22,15 @@ _REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 _KEPT_OUTSIDE = re.compile(f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]")
 
 
+def decode_references(text: str) -> str:
+    """Return ``text`` with its references, such as ``&amp;``, decoded."""
+    if "&" not in text:
+        return text
+    import html  # noqa: PLC0415 - it has a large table, and few texts have a reference
+
+    return html.unescape(text)
+
+
 class MalformedResponseError(ValueError):
     """The response is not S3's: cut, of another request, or some proxy's page."""
 

@@ -20,7 +20,6 @@ import selectors
 import socket
 import types
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +29,7 @@ from s3batch.s3.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, MutableSequence
+    from concurrent.futures import ThreadPoolExecutor
 
     Handler = Callable[[int], None]
     Done = Callable[[Any, BaseException | None], None]
@@ -223,6 +223,8 @@ class EventLoop:
     def submit(self, function: Callable[[], Any], done: Done) -> None:
         """Request ``function`` on a thread, then ``done`` on the loop with its result or its exception."""
         if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small files need no thread
+
             self._threads = ThreadPoolExecutor(self._most_threads, "s3batch")
             receiver, waker = self._waker = socket.socketpair()
             receiver.setblocking(False)

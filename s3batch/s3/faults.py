@@ -8,11 +8,11 @@ fatal       nothing of this job can succeed (signed out, bucket gone)
 from __future__ import annotations
 
 import re
-from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.errors import S3BatchError
 from s3batch.s3.clock import offset_of, retry_after
+from s3batch.s3.documents import decode_references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,7 +186,7 @@ STATUS_OF = {
 def fault_of(response: Response) -> Fault:
     """Return the fault in an answer that is not ok; an answer to HEAD has no text, only its status."""
     text = response.body[:_WORDS]
-    found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
+    found = {name.decode(): decode_references(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
     code = found.get("Code", "")
     if not code or code.isdigit():
         code = _BY_STATUS.get(response.status, f"HTTP{response.status}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import threading
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ _SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of o
 
 def mask_credentials(response: Response, credentials: Credentials) -> Response:
     """Return ``response`` with the credentials masked that it repeats."""
+    import html  # noqa: PLC0415 - it has a large table, and few answers are left to boto3
+
     words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
     forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
     if not forms:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from functools import lru_cache
-from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from s3batch.model import ListedObject, Part
-from s3batch.s3.documents import Document, MalformedResponseError, check_document, read_document
+from s3batch.s3.documents import (
+    Document,
+    MalformedResponseError,
+    check_document,
+    decode_references,
+    read_document,
+)
 from s3batch.s3.listing_rows import UniformRows, read_uniform_rows
 
 if TYPE_CHECKING:
@@ -149,7 +154,7 @@ def _page_in_any_order(data: bytes) -> ListingPage:
 def _read_top(rest: bytes) -> dict[str, str]:
     """Return the elements beside the rows that count."""
     found = _TOP.findall(rest)
-    top = {name.decode(): unescape(value.decode("utf-8", "surrogateescape")) for name, value in found}
+    top = {name.decode(): decode_references(value.decode("utf-8", "surrogateescape")) for name, value in found}
     if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES) or rest.count(b"<?") > 1:
         raise _UnknownFormError
     return top
@@ -165,8 +170,7 @@ def _parse_row(row: bytes, *, encoded: bool) -> ListedObject:
         key, when = found[b"Key"].decode("utf-8", "surrogateescape"), found[b"LastModified"].decode()
         if len(found) != len(fields) or "&#" in key:  # one of another element; a character that HTML lacks
             raise _UnknownFormError
-        if "&" in key:
-            key = unescape(key)
+        key = decode_references(key)
         size, etag = found[b"Size"], found.get(b"ETag", b"").decode()
     except (KeyError, UnicodeError):
         raise _UnknownFormError from None
@@ -221,7 +225,7 @@ def _next_token(top: Mapping[str, str]) -> str:
 def _bare_etag(etag: str) -> str:
     """Return an ETag without its quotes, in any notation: SeaweedFS sends ``&#34;``."""
     etag = etag.replace("&quot;", "")
-    return (unescape(etag) if "&" in etag else etag).strip('"')
+    return decode_references(etag).strip('"')
 
 
 def _decode_name(text: str, *, encoded: bool) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from s3batch.commands.sync import cloudfront
 from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.coordinator import history, journal_trust
 from s3batch.coordinator.job_runner import JobRunner
@@ -77,7 +76,10 @@ def begin_job(
         reach_failpoint("begun")
         for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
             journal.jobs.warn(warning)
-        cloudfront.begin_invalidation(settings, journal)
+        if settings.cloudfront_distribution:
+            from s3batch.commands.sync.cloudfront import begin_invalidation  # noqa: PLC0415 - few jobs have one
+
+            begin_invalidation(settings, journal)
         if settings.plugin:
             output.info(f'Synchronizing with bucket "{wanted.target.bucket}"')
         try:

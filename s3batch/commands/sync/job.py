@@ -18,7 +18,6 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.cluster import build_cluster_executor
 from s3batch.commands.sync.direction_job import DirectionJob
@@ -248,7 +247,10 @@ class SyncJob(DirectionJob):
         if self._failed(before=_AFTER_ALL):
             return
         self._invalidate()
-        object_manifest.store_manifest(self.wanted, self.journal, self.bucket)
+        if self.settings.object_manifest:
+            from s3batch.commands.sync.object_manifest import store_manifest  # noqa: PLC0415 - few jobs keep one
+
+            store_manifest(self.wanted, self.journal, self.bucket)
         if self.settings.list_digest:
             self.journal.file_lists.forget(self.settings.list_digest)
 
@@ -322,7 +324,10 @@ class SyncJob(DirectionJob):
             reach_failpoint("listed-page")
             yield
         reach_failpoint("listed")
-        object_manifest.fetch_manifest(self.wanted, self.journal, self.bucket)
+        if self.settings.object_manifest:
+            from s3batch.commands.sync.object_manifest import fetch_manifest  # noqa: PLC0415 - few jobs keep one
+
+            fetch_manifest(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------
@@ -330,6 +335,10 @@ class SyncJob(DirectionJob):
     def _invalidate(self) -> None:
         """Tell CloudFront, or say that a dry run would."""
         settings = self.settings
+        if not settings.cloudfront_distribution:
+            return
+        from s3batch.commands.sync import cloudfront  # noqa: PLC0415 - few jobs have a distribution
+
         if not settings.dry_run:
             for made in cloudfront.send_invalidations(settings, self.journal, self.wanted.prefix, self._session):
                 self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
