@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,23 +27,28 @@ from s3batch.worker.context import Brief
 MIB = 1024 * 1024
 
 
+class Companion:
+    """The task beside a worker."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.released = address, False
+
+    def release(self) -> None:
+        self.released = True
+
+
 class Task:
-    """A Dask future that a test answers."""
+    """An exchange that a test answers."""
 
     def __init__(self, address: str, token: str, number: int, ask: SealedValue) -> None:
         self.address, self.token, self.number = address, token, number
         self.works, self.words = unpack_works(ask.open().works), ask.open().words
         self.answered = False
         self.status: Status | None = None
+        self.go_on: Any = None
 
-    def add_done_callback(self, function: Any) -> None:
-        self._listener = function
-
-    def release(self) -> None:
-        self.answered = True
-
-    def result(self) -> SealedValue:
-        return self._result
+    def __await__(self) -> Any:
+        return (yield self)
 
     @property
     def rows(self) -> list[int]:
@@ -53,8 +60,12 @@ class Task:
         answer = ExchangeResponse(
             results, {"PutObject": len(results)}, {}, hosted_worker.pack_works(dropped or []), self.status, gone=gone
         )
-        self._result = SealedValue(answer._replace(silent=silent, busy_row=busy_row))
-        self._listener(self)
+        self.answer(SealedValue(answer._replace(silent=silent, busy_row=busy_row)))
+
+    def answer(self, told: Any) -> None:
+        """End it with what the worker tells, or with an exception."""
+        self.answered = True
+        self.go_on({self.address: told})
 
 
 class FakeClient:
@@ -66,10 +77,16 @@ class FakeClient:
         self.addresses = list(addresses)
         self.refusals: dict[str, Any] = {}
         self.tasks: list[Task] = []
+        self.companions: list[Companion] = []
         self.dismissed: list[str] = []
 
     def add_callback(self, function: Any, *arguments: Any) -> None:
-        asyncio.run(function(*arguments))
+        self.step(function(*arguments), None)
+
+    def step(self, coroutine: Any, value: Any) -> None:
+        """Run a coroutine until it ends or waits for the answer of an exchange."""
+        with suppress(StopIteration):
+            coroutine.send(value).go_on = partial(self.step, coroutine)
 
     def sync(self, function: Any, callback_timeout: float) -> None:
         asyncio.run(function())
@@ -80,12 +97,15 @@ class FakeClient:
     async def run(self, function: Any, *arguments: Any, workers: list[str], on_error: str) -> dict[str, Any]:
         if function is hosted_worker.dismiss_workers:
             self.dismissed += arguments[0]
+        if function is hosted_worker.exchange_work:
+            self.tasks.append(Task(workers[0], *arguments))
+            return await self.tasks[-1]
         return {each: ViewAnswer(self.refusals.get(each, "")) for each in workers if each in self.addresses}
 
-    def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> Task:
-        assert function is hosted_worker.exchange_work
-        self.tasks.append(Task(workers[0], *arguments))
-        return self.tasks[-1]
+    def submit(self, function: Any, *_: Any, workers: list[str], **__: Any) -> Companion:
+        assert function is dask.accompany_worker
+        self.companions.append(Companion(workers[0]))
+        return self.companions[-1]
 
     def open_tasks(self) -> dict[str, Task]:
         """What has been asked and not answered, by address; no worker is asked twice at once."""
@@ -223,8 +243,8 @@ def test_work_given_to_a_process_that_forgot_its_worker_is_lost_and_the_worker_b
     if how == "gone":
         task.reply(done=[], gone="this process has no such worker")
     else:
-        task.result = lambda: 1 / 0
-        task._listener(task)
+        task.answer(ZeroDivisionError("1 / 0"))
+        client.open_tasks()["a"].answer(ZeroDivisionError("1 / 0"))
     news = executor.poll(0)
 
     assert lost(news) == task.rows
@@ -366,3 +386,36 @@ def test_close_dismisses_every_worker(client, executor):
     executor.close()
 
     assert sorted(client.dismissed) == tokens
+
+
+def test_an_exchange_whose_answer_is_lost_is_repeated_once_under_its_number(executor, client, now):
+    submit(executor, works(1))
+    client.tasks[0].answer(OSError("the connection broke"))
+    repeated = client.tasks[1]
+    repeated.reply()
+
+    news = executor.poll(0)
+
+    assert (repeated.number, repeated.rows) == (client.tasks[0].number, [1])
+    assert ([result.id for result in news.results], news.deaths) == ([1], 0)
+
+
+def test_a_worker_that_cannot_be_reached_twice_is_lost_and_told_to_end(executor, client, now):
+    submit(executor, works(1))
+    for number in (0, 1):
+        client.tasks[number].answer(OSError("the connection broke"))
+
+    news = executor.poll(0)
+
+    assert (lost(news), news.deaths) == ([1], 1)
+    assert client.dismissed == [client.tasks[0].token]
+
+
+def test_each_worker_has_a_task_beside_it_while_it_lasts(executor, client, now):
+    executor.workers()
+    executor.poll(0)
+    before = [(each.address, each.released) for each in client.companions]
+    executor.close()
+
+    assert before == [("a", False), ("b", False)]
+    assert all(each.released for each in client.companions)

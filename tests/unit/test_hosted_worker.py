@@ -42,6 +42,10 @@ class FakeRunner:
     def busy(self) -> bool:
         return bool(self.taken)
 
+    @property
+    def hungry(self) -> bool:
+        return not self.taken
+
     def watch(self, sock, ready) -> None:
         self.sock, self.ready = sock, ready
 
@@ -106,7 +110,8 @@ def works(*rows: int) -> list[tuple]:
 
 def exchange(token: str, number: int, *rows: int, wait: float = 60.0, **words: object) -> ExchangeResponse:
     """Make an exchange; it ends with its news."""
-    return hosted_worker.exchange_work(token, number, SealedValue(ExchangeRequest(works(*rows), words)), wait).open()
+    request = SealedValue(ExchangeRequest(works(*rows), words))
+    return asyncio.run(hosted_worker.exchange_work(token, number, request, wait)).open()
 
 
 def rows_of(answer: ExchangeResponse) -> list[int]:

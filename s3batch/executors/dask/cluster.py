@@ -146,3 +146,11 @@ def _check_workers(cluster: Cluster, members: tuple[str, ...]) -> SettingsError 
         if words := answer.trouble or cluster.place.find_trouble(answer, "the worker"):
             return SettingsError(f"Dask worker {member}: {words}", hint=cluster.place.hint)
     return None
+
+
+def accompany_worker(token: str) -> None:
+    """Last as long as the worker of a token, as a task without a thread of the Dask worker's: it shows who is at work."""
+    import distributed  # noqa: PLC0415 - as above
+
+    distributed.secede()
+    hosted_worker.wait_for_worker(token)

@@ -45,8 +45,10 @@ PATIENCE = 60.0
 """Seconds without an exchange after which there is no coordinator."""
 _END_WITHIN = 2.0
 """Seconds that dismissed workers are waited for."""
-_FLUSH_EVERY = 0.05
+_FLUSH_EVERY = 0.2
 """Seconds: results are gathered so long, or until there are enough to be worth an answer."""
+_HUNGRY_FLUSH = 0.05
+"""The same where the worker could begin more than it has: its answer carries what it asks for."""
 _FLUSH_AT = 500
 
 
@@ -87,8 +89,8 @@ class HostedWorker:
             self._runner.transport.writes.close()
         self._box.knock()
 
-    def has_ended(self, timeout: float) -> bool:
-        """Return whether its thread ends within ``timeout`` seconds."""
+    def has_ended(self, timeout: float | None) -> bool:
+        """Return whether its thread ends within ``timeout`` seconds; ``None`` waits for that."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -108,7 +110,7 @@ class HostedWorker:
         runner.transport.loop.watch(self._box.ears, lambda _: self._listen(runner))
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
-                runner.turn(_FLUSH_EVERY if runner.results else 1.0)
+                runner.turn(_choose_flush(runner) if runner.results else 1.0)
                 self._box.turned = time.monotonic()
                 if self._is_forsaken():
                     self._drop(runner)
@@ -139,11 +141,16 @@ class HostedWorker:
     def _report(self, runner: WorkerLoop) -> None:
         now = time.monotonic()
         count = len(runner.results)
-        if not count or (count < _FLUSH_AT and now - self._flushed < _FLUSH_EVERY and runner.busy):
+        if not count or (count < _FLUSH_AT and now - self._flushed < _choose_flush(runner) and runner.busy):
             self._box.put_status(runner.status())
             return
         self._box.put_report(runner)
         self._flushed = now
+
+
+def _choose_flush(runner: WorkerLoop) -> float:
+    """Return the seconds that results are gathered."""
+    return _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
 
 
 _workers: dict[str, HostedWorker] = {}
@@ -174,12 +181,18 @@ async def begin_worker(
     return answer
 
 
-def exchange_work(token: str, number: int, request: SealedValue, wait: float = WAIT) -> SealedValue:
+async def exchange_work(token: str, number: int, request: SealedValue, wait: float = WAIT) -> SealedValue:
     """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
         return SealedValue(make_empty_response("this process has no such worker"))
-    return SealedValue(worker.exchange(number, request.open(), wait))
+    return SealedValue(await asyncio.to_thread(worker.exchange, number, request.open(), wait))
+
+
+def wait_for_worker(token: str) -> None:
+    """Wait until the worker of ``token`` has ended."""
+    if worker := _workers.get(token):
+        worker.has_ended(None)
 
 
 def dismiss_workers(tokens: list[str]) -> None:
