@@ -1,4 +1,4 @@
-"""The reference client: the same calls through boto3, whose answer counts; the only door to boto3 and s3transfer.
+"""The reference client: the same calls through boto3, whose answer counts; the only door to boto3.
 
 A call's own headers, query and body replace those that botocore made of the bare parameters, just before it signs. So
 both clients send exactly the same, and endpoint rules, redirects, retries and signing are botocore's. Checksum trailers
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import threading
-from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -27,17 +26,13 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.parsers import ResponseParserError
-from s3transfer.manager import TransferConfig, TransferManager
 
 from s3batch.s3 import clock
-from s3batch.s3.back_off import back_off
 from s3batch.s3.boto_http import BoundedSession
 from s3batch.s3.faults import SKEWED, Fault, RequestError
 from s3batch.s3.requests import Request, Response, percent_encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.sigv4 import Credentials
 
@@ -221,80 +216,3 @@ def make_session(credentials: Credentials | None, region: str, profile: str = ""
         region_name=region,
         profile_name=profile or None,
     )
-
-
-def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
-    """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB). Raises :class:`RequestError`.
-
-    ``headers`` are the attributes of the copy.
-    """
-    place = (endpoint.bucket, key)
-    copy_between(endpoint, place, place, part_size, headers)
-
-
-def copy_between(
-    endpoint: Endpoint, source: Sequence[str], to: Sequence[str], part_size: int, headers: Mapping[str, str]
-) -> None:
-    """Copy an object in parts. Each place is a bucket, a key and perhaps a version. Raises :class:`RequestError`."""
-    named = dict(zip(("Bucket", "Key", "VersionId"), filter(None, source), strict=False))
-    bucket, key = to[:2]
-    config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
-    try:
-        through = make_client(endpoint)
-        _judge_all(through)
-        with TransferManager(through, config) as manager:
-            parameters = _to_parameters(through, headers) | _access_parameters(endpoint)
-            manager.copy(named, bucket, key, parameters).result()
-    except RequestError as error:
-        raise RequestError(error.name, key, error.fault) from error
-    except ClientError as error:
-        said, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-        fault = Fault(
-            str(said.get("Code", "")), str(said.get("Message", "")),
-            int(about.get("HTTPStatusCode", 0)), str(about.get("RequestId", "")),
-        )  # fmt: skip
-        raise RequestError("UploadPartCopy", key, fault) from error
-    except BotoCoreError as error:
-        raise RequestError("UploadPartCopy", key, fault_without_answer(error, endpoint)) from error
-
-
-def _judge_all(through: Any) -> None:
-    """Have each response judged that s3transfer gets: one that is not S3's is tried again, then an error."""
-    http: BoundedSession = through._endpoint.http_session  # noqa: SLF001 - a BoundedSession was put there
-
-    def try_again(response: Any, attempts: int, **_: object) -> float | None:
-        if response is None or attempts >= _TRIES:
-            return None
-        try:
-            http.check_last()
-        except RequestError:
-            return back_off(attempts)
-        return None
-
-    def refuse(**_: object) -> None:
-        http.check_last()
-
-    through.meta.events.register_last("needs-retry.s3", try_again)
-    through.meta.events.register("after-call.s3", refuse)
-
-
-_TRIES = 4
-"""Of one request of a copy in parts."""
-_META = "x-amz-meta-"
-
-
-def _access_parameters(endpoint: Endpoint) -> dict[str, Any]:
-    """Return the endpoint's own headers as parameters of s3transfer; botocore adds the digest of a key."""
-    payer = {"RequestPayer": "requester"} if endpoint.request_payer else {}
-    key = b64decode(endpoint.customer_key)
-    keyed = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key} if key else {}
-    return {**payer, **keyed, **{f"CopySource{name}": value for name, value in keyed.items()}}
-
-
-def _to_parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``headers`` as boto3's parameters, by botocore's own model of CreateMultipartUpload."""
-    members = through.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
-    names = {shape.serialization.get("name", "").lower(): name for name, shape in members.items()}
-    found: dict[str, Any] = {names[name]: value for name, value in headers.items() if name in names}
-    metadata = {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}
-    return {**found, "Metadata": metadata, "MetadataDirective": "REPLACE", "TaggingDirective": "REPLACE"}

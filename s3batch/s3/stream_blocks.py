@@ -6,15 +6,18 @@ to 16 GiB is read in blocks of 16 MiB.
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from s3batch.s3.checksums import RunningChecksum
 from s3batch.settings.s3_limits import OBJECT_LIMIT, PART_MAXIMUM
 
 _DOUBLE_EVERY = 1000
+_AT_ONCE = 1 << 20
+"""Bytes of one read."""
 _LOOK_EVERY = 0.2
 """Seconds between two looks whether the run has ended while the stream says nothing."""
 
@@ -27,7 +30,7 @@ class NumberedBlock(NamedTuple):
     """A block of the stream; the first has number 1."""
 
     number: int
-    content: bytearray
+    content: bytes
     """Empty at the end of the stream."""
 
 
@@ -42,11 +45,11 @@ class BlockReader:
         """Blocks read so far."""
         self.has_ended = False
         """True once the end of the stream was seen."""
-        self._descriptor = descriptor
+        self._stream = WaitingStream(descriptor)
+        self._file = io.BufferedReader(self._stream, _AT_ONCE)  # it reads into the bytes that it returns
         self._first_size = block_size
         self._running = RunningChecksum(checksum) if checksum else None
         self._lock = threading.Lock()
-        self._stopped = False
 
     @property
     def block_size(self) -> int:
@@ -60,12 +63,14 @@ class BlockReader:
 
     def stop(self) -> None:
         """Have a read that waits end."""
-        self._stopped = True
+        self._stream.stop()
 
     def read_block(self) -> NumberedBlock:
         """Return the next block. Raises OSError of a broken stream, StreamEndedError after :meth:`stop`."""
         with self._lock:
-            block = bytearray(0) if self.has_ended else self._fill(self.block_size)
+            wanted = self.block_size
+            block = b"" if self.has_ended else self._file.read(wanted)
+            self.has_ended = len(block) < wanted
             if block:
                 self.count += 1
                 self.size += len(block)
@@ -75,23 +80,27 @@ class BlockReader:
                 raise OSError(0, "it is longer than 5 TiB, the largest object of S3")
             return NumberedBlock(self.count, block)
 
-    def _fill(self, size: int) -> bytearray:
-        block, filled = bytearray(size), 0
-        view = memoryview(block)
-        while filled < size:
-            self._wait()
-            count = os.readv(self._descriptor, [view[filled : filled + (1 << 20)]])
-            if not count:
-                self.has_ended = True
-                break
-            filled += count
-        view.release()
-        del block[filled:]
-        return block
 
-    def _wait(self) -> None:
+class WaitingStream(io.RawIOBase):
+    """A descriptor that is read when it has something, until :meth:`stop`. It is not closed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._stopped = False
+
+    def readable(self) -> bool:
+        """Return true."""
+        return True
+
+    def stop(self) -> None:
+        """Have a read that waits end."""
+        self._stopped = True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes; 0 at the end. Raises OSError, StreamEndedError after :meth:`stop`."""
         while not select.select([self._descriptor], [], [], _LOOK_EVERY)[0]:
             if self._stopped:
                 raise StreamEndedError
         if self._stopped:
             raise StreamEndedError
+        return os.readv(self._descriptor, [memoryview(buffer)[:_AT_ONCE]])

@@ -1,10 +1,10 @@
 """Stores a stream of unknown length as one object, in bounded memory.
 
-    read a block ─> it is all there is: PutObject
-                 └> CreateMultipartUpload; lanes read blocks in turn and send them ─> CompleteMultipartUpload ─> proof
+    s3transfer's manager ─> PutObject of all there is
+                         └> CreateMultipartUpload ─> parts, some at a time ─> CompleteMultipartUpload ─> proof
 
-Each part carries a checksum that the store confirms, and is sent again with another kind where the store takes no such
-one. That is why this is not s3transfer's: its managers cannot do so with a stream that is read once.
+The manager cuts the stream, holds its parts and calls for each request (:mod:`s3batch.s3.transfer_managers`). Each part
+carries a checksum that the store confirms, and is sent again with another kind where the store takes no such one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.etag import md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
-from s3batch.s3.gather import gather_results
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
 from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.validation import etag_in
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.requests import Body, Request, Response
     from s3batch.s3.stream_blocks import BlockReader
+    from s3batch.s3.transfer_managers import StreamManager
 
-_LANES = 4
-_MEMORY = 256 << 20
-"""Bytes of blocks in memory; a single larger block still goes."""
 _PARTING = 5.0
 """Seconds for parts under way before their upload is aborted: one that ends later would stay."""
 
@@ -66,55 +63,47 @@ class StreamUpload:
         """The algorithm of the checksum of the whole stream, which its reader computes; empty for none."""
         self._parts: dict[int, tuple[str, str]] = {}
         """ETag and checksum of each part."""
-        self._has_failed = False
+        self._manager: StreamManager | None = None
+        self._reader: BlockReader | None = None
+        self._stored: StoredStream | None = None
 
     async def store(self, reader: BlockReader) -> StoredStream:
         """Store all that ``reader`` gives. Raises :class:`RequestError` or OSError, and the upload is to be aborted."""
-        first = await run_in_thread(reader.read_block)
-        if reader.has_ended:
-            return await self._put(first.content)
-        self.upload_id = await self._create()
-        await self._send_part(first.number, first.content)
-        del first
-        lanes = max(1, min(_LANES, _MEMORY // reader.block_size))
-        await gather_results(self._send_blocks(reader, lane) for lane in range(lanes))
-        stored = await self._complete(reader)
-        self.upload_id = ""
-        return stored
+        from s3batch.s3.transfer_managers import StreamManager  # noqa: PLC0415 - botocore, for streams alone
+
+        self._reader, self._manager = reader, StreamManager(self, reader)
+        await self._manager.store()
+        if self._stored is None:
+            raise TypeError("the manager has stored nothing")
+        return self._stored
 
     def abort(self) -> Fault | None:
         """Abort the upload, after its parts under way; return the fault of a refusal."""
-        self._has_failed = True
-        if not self.upload_id:
-            return None
+        if self._manager is not None:
+            self._manager.end()
         transport, until = self._bucket.transport, time.monotonic() + _PARTING
         while transport.loop.active and time.monotonic() < until:
             transport.turn(0.1)
+        if self._manager is not None:
+            self._manager.abandon()
+        if not self.upload_id:
+            return None
         try:
             self._bucket.abort_multipart_upload(self._key, self.upload_id)
         except RequestError as error:
             return error.fault
         return None
 
-    async def _send_blocks(self, reader: BlockReader, lane: int) -> None:
-        """Read blocks and send them until there are no more; the first lane goes on where blocks fill the memory."""
-        try:
-            while not self._has_failed and (not lane or reader.block_size * (lane + 1) <= _MEMORY):
-                number, content = await run_in_thread(reader.read_block)
-                if not content:
-                    return
-                await self._send_part(number, content)
-                del content
-        except BaseException:
-            self._has_failed = True
-            raise
+    # --- what the manager asks for ------------------------------------------------------------
 
-    async def _put(self, body: Body) -> StoredStream:
+    async def put_whole(self, body: Body) -> None:
+        """Store the whole stream with one PutObject."""
         response, checksum = await self._send(requests.put_object(self._key, body, self._headers))
         self.sent += len(body)
-        return _describe_stored(response, etag_of(response), checksum)
+        self._stored = _describe_stored(response, etag_of(response), checksum)
 
-    async def _send_part(self, number: int, body: Body) -> None:
+    async def send_part(self, number: int, body: Body) -> None:
+        """Store a part."""
         response, checksum = await self._send(requests.upload_part(self._key, self.upload_id, number, body))
         self._parts[number] = (etag_of(response), checksum)
         self.sent += len(body)
@@ -147,7 +136,8 @@ class StreamUpload:
     def _drop_acl(self) -> bool:
         return self._headers.pop("x-amz-acl", None) is not None
 
-    async def _create(self) -> str:
+    async def create_upload(self) -> str:
+        """Begin the upload; return its id."""
         while True:
             used, headers = self.checks.name, dict(self._headers)
             if used in WHOLE_OBJECT:
@@ -159,11 +149,17 @@ class StreamUpload:
                 or (is_acl_refusal(response) and self._drop_acl())
             ):
                 continue
-            upload_id: str = raise_for_status(response, request).document
-            return upload_id
+            self.upload_id = raise_for_status(response, request).document
+            return self.upload_id
+
+    async def complete_upload(self) -> None:
+        """Complete the upload and prove that the object is the stream. Raises :class:`RequestError` if it is not."""
+        if self._reader is None:
+            raise TypeError("there is no stream")
+        self._stored = await self._complete(self._reader)
+        self.upload_id = ""
 
     async def _complete(self, reader: BlockReader) -> StoredStream:
-        """Complete the upload and prove that the object is the stream. Raises :class:`RequestError` if it is not."""
         name = self.checks.name
         rows = [(number, f'"{etag}"', checksum) for number, (etag, checksum) in sorted(self._parts.items())]
         whole = name in WHOLE_OBJECT and all(checksum for _, _, checksum in rows)

@@ -180,7 +180,7 @@ def _find_lost_names(remote: RemoteAttributes, copy: Response) -> set[str]:
 
 
 async def _copy_large_source(source: ObjectPlace, remote: RemoteAttributes, to: ObjectPlace, tools: Tools) -> None:
-    from s3batch.s3.boto import copy_between  # noqa: PLC0415 - boto3, for the rare object this large
+    from s3batch.s3.transfer_managers import copy_between  # noqa: PLC0415 - boto3, for the rare object this large
 
     tags = await read_tags_at(source) if remote.tag_count else ()
     headers = {**_make_named_headers(remote), **make_tag_header(tags)}

@@ -268,7 +268,7 @@ async def _copy_whole(
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
-    from s3batch.s3.boto import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
+    from s3batch.s3.transfer_managers import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
 
     part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
     copy_large(tools.endpoint, key, part_size, headers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are short here
+import s3batch.s3.boto  # noqa: F401 - importing boto3 holds everybody up, and limits are short here
 from s3batch.s3 import requests
 from s3batch.s3.bounds import ResponseBounds
 from s3batch.s3.endpoint import Endpoint, split_url
@@ -19,6 +19,7 @@ from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.transfer_managers import copy_large
 from s3batch.s3.transport import Transport, catch_request_error, send_request
 from s3batch.s3.validation import RULES
 from tests.rig.answering import Answering, Out
@@ -375,7 +376,7 @@ def test_a_copy_in_parts_believes_only_s3(lie, monkeypatch):
         lane = lane_to(server.url, "reference")
         expected = pytest.raises(RequestError, match=f"{lie} was answered with 200 text/html") if lie else nullcontext()
         with expected as refused:
-            s3batch.s3.boto.copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
+            copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
         lane.close()
 
     assert refused is None or refused.value.fault.retryable
