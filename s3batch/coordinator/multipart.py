@@ -29,6 +29,7 @@ from s3batch.model import (
     State,
     Step,
     Work,
+    is_streamed,
 )
 from s3batch.plan.decide import split_into_parts
 from s3batch.s3.faults import THROTTLED_STATUSES
@@ -48,6 +49,10 @@ LOST = "WorkerLost"
 """The code of s3batch for a worker process that died."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """S3 will never complete this upload; another one it will."""
+COPIES_STAY = (
+    "objects that are copied in parts have unfinished multipart uploads that this journal does not know; they stay, because "
+    "nothing proves a copied part"
+)
 _LOOK_AGAIN = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further look for the object of a Complete. Meanwhile some stores show neither upload nor object:
 moto removes the upload before it stores the object."""
@@ -115,9 +120,12 @@ class MultipartUploads:
             if adoptable is not None:
                 self._journal.uploads.adopt(operation.id, operation.key, adoptable[0])
                 operation = operation._replace(upload_id=adoptable[0])
-            elif operation.kind is not TRANSFER and (upload_id := self._found(operation.key)):
-                found = True
-                operation = operation._replace(upload_id=upload_id, recheck=True)
+            elif upload_id := self._found(operation.key):
+                found = operation.kind is not TRANSFER or is_streamed(operation)
+                if found:
+                    operation = operation._replace(upload_id=upload_id, recheck=True)
+                else:
+                    self._journal.jobs.warn(COPIES_STAY)
         upload = self._open[operation.id] = MultipartUpload(operation, found=found)
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}

@@ -95,7 +95,10 @@ class MultipartUpload:
 
     def forget_parts(self) -> None:
         """Be an upload that is not begun."""
-        self.operation = self.operation._replace(upload_id="")
+        again = (
+            self.operation.recheck and self.operation.kind is not TRANSFER
+        )  # a transfer was compared once: that is enough
+        self.operation = self.operation._replace(upload_id="", recheck=again)
         self.under_way, self.asked, self.found = 0, frozenset(), False
         self.completing, self.looks = False, 0
         for kept in (self.waiting, self.parts, self.doubtful):

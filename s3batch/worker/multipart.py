@@ -117,7 +117,7 @@ async def send_part(work: Work, tools: Tools) -> Result:
     """Send one part with its checksum (UploadPart)."""
     operation, part = work.operation, work.parts[0]
     body = await read_body(operation, tools, part.offset, part.size)
-    if part.etag and md5_of_etag(part.etag) == await _hash_part(body):
+    if part.etag and md5_of_etag(part.etag) == await hash_part(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
     request = requests.upload_part(operation.key, operation.upload_id, part.number, body)
@@ -131,7 +131,8 @@ async def send_part(work: Work, tools: Tools) -> Result:
     )  # fmt: skip
 
 
-async def _hash_part(body: Body) -> str:
+async def hash_part(body: Body) -> str:
+    """Return the MD5 of a part, in hex."""
     reckon = partial(hash_blocks, iter([bytes(body)]))
     digest: str = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
     return digest

@@ -34,7 +34,7 @@ from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
 from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import find_difference, found_right, put_tags
+from s3batch.worker.metadata_copy import found_right, put_tags
 from s3batch.worker.source_object import (
     SIZE_ONLY,
     are_copies_refused,
@@ -92,7 +92,7 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
         same = await _are_both_same_when_read(operation, tools)
     if not same:
         return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.CONTENT)
-    reason = await _find_source_difference(operation, source, head, tools)
+    reason = await transfer_parts.find_source_difference(operation, source, head, tools)
     if reason is not None:
         return Result(operation.id, become=Kind.TRANSFER, reason=reason)
     return found_right(operation, head, tools)
@@ -107,19 +107,6 @@ async def _are_both_same_when_read(operation: Operation, tools: Tools) -> bool:
         if theirs.body != mine.body:
             return False
     return True
-
-
-async def _find_source_difference(
-    operation: Operation, source: Response, head: Response, tools: Tools
-) -> Reason | None:
-    """Return why the attributes of the target are not those that a transfer gives it; ``None`` if they are."""
-    remote = RemoteAttributes.from_headers(source.headers)
-    merged = merge_attributes(tools.attributes(operation), remote)
-    if remote.redirect != RemoteAttributes.from_headers(head.headers).redirect:
-        return Reason.METADATA
-    if not merged.tags and (tags := await read_source_tags(operation, remote, tools)):
-        merged = replace(merged, tags=tags)
-    return await find_difference(operation, merged, head, tools)
 
 
 # --- transferring --------------------------------------------------------------------------

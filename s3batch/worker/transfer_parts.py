@@ -1,7 +1,7 @@
 """The steps of a transfer in parts: each part is copied by the store (UploadPartCopy), or streamed through this worker.
 
-Every part is pinned to the listed ETag of its source, so an upload never holds parts of two states. A part that the
-journal does not know as stored is made again: its bytes are not here to be compared.
+Every part is pinned to the listed ETag of its source, so an upload never holds parts of two states. A streamed part that S3
+has and the journal does not know is read in the source, and sent only if its MD5 is another. A copied one is made again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.model import Part, Result, Step, Work, is_streamed
+from s3batch.model import Part, Reason, Result, Step, Work, is_streamed
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.objects.headers import RemoteAttributes
@@ -21,7 +21,7 @@ from s3batch.objects.two_objects import (
     merge_attributes,
 )
 from s3batch.s3 import requests
-from s3batch.s3.checked_upload import begin_upload, send_checked
+from s3batch.s3.checked_upload import begin_upload, checksum_header, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT, RunningChecksum
 from s3batch.s3.etag import md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_at_source, run_in_thread
@@ -32,8 +32,8 @@ from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import found_right, put_tags, read_tags
-from s3batch.worker.multipart import abort_multipart, read_parts
+from s3batch.worker.metadata_copy import find_difference, found_right, put_tags, read_tags
+from s3batch.worker.multipart import abort_multipart, hash_part, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
 from s3batch.worker.source_object import (
     SIZE_ONLY,
@@ -148,6 +148,9 @@ def _refused(work: Work, words: str) -> Result:
 async def _stream_part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
     came = await read_source_range(operation, tools, part.offset, part.size)
+    if part.etag and md5_of_etag(part.etag) == await hash_part(came.body):
+        value = next(iter(checksum_header(tools.checks.name, came.body).values()), "") if part.checksum else ""
+        return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
     request = requests.upload_part(operation.key, operation.upload_id, part.number, came.body)
     sent = await send_checked(request, tools.checks)
     if sent.answer.status == 404:
@@ -179,8 +182,8 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     etag = strip_etag(etag_in(response))
     head = await send_allowing_refusal(requests.head_object(operation.key))
     same = await _is_stored_as_source(operation, etag, source, head)
-    if same is False:
-        return _differs(work)
+    if same is False or (operation.recheck and await find_source_difference(operation, source, head, tools)):
+        return _differs(work)  # of a part, or of the attributes that another program has begun the upload with
     if same is None and is_streamed(operation) and etag_of(source) != etag:
         tools.warn(SIZE_ONLY)
     if (tags := await _restore_lost_tags(operation, source, tools)) is not None:
@@ -192,8 +195,19 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     )  # fmt: skip
 
 
+async def find_source_difference(operation: Operation, source: Response, head: Response, tools: Tools) -> Reason | None:
+    """Return why the attributes of the target are not those that a transfer gives it; ``None`` if they are."""
+    remote = RemoteAttributes.from_headers(source.headers)
+    merged = merge_attributes(tools.attributes(operation), remote)
+    if remote.redirect != RemoteAttributes.from_headers(head.headers).redirect:
+        return Reason.METADATA
+    if not merged.tags and (tags := await read_source_tags(operation, remote, tools)):
+        merged = replace(merged, tags=tags)
+    return await find_difference(operation, merged, head, tools)
+
+
 def _differs(work: Work) -> Result:
-    words = "the object that was stored is not the source's: it is transferred again"
+    words = "the object that was stored is not as its source: it is transferred again"
     return failed_result(work, Fault("NoSuchUpload", words), "CompleteMultipartUpload")._replace(retryable=False)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3batch.cli import main
-from s3batch.coordinator.multipart import TransferSizes
+from s3batch.coordinator.multipart import COPIES_STAY, TransferSizes
 from tests.rig import buckets
 from tests.rig.faults import Refuse
 from tests.rig.servers import Quirk
@@ -246,6 +246,53 @@ def test_objects_in_parts_keep_tags_that_only_a_get_counts(run_cli, server, far_
     for path in sizes:
         tags = target.client.get_object_tagging(Bucket=target.name, Key=f"out/{path}")["TagSet"]
         assert tags == [{"Key": "k", "Value": "v"}], path
+
+
+def begin_upload_elsewhere(bucket: buckets.Bucket, key: str, parts: list[bytes], **more: str) -> None:
+    """Leave an upload that no journal here knows: of a container that is gone."""
+    place = {"Bucket": bucket.name, "Key": key}
+    upload = bucket.client.create_multipart_upload(**place, **more)["UploadId"]
+    for number, body in enumerate(parts, 1):
+        bucket.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=body)
+
+
+@pytest.mark.parametrize("same_attributes", [True, False])
+def test_an_upload_that_only_the_store_knows_is_gone_on_with(run_cli, two_buckets, proxy, env, same_attributes):
+    source, target = two_buckets
+    body = os.urandom(17 * MIB)
+    source.put("in/big.bin", body, ContentType="text/x-odd")
+    parts = [body[: 5 * MIB], b"?" * 5 * MIB, body[10 * MIB : 15 * MIB]]
+    begin_upload_elsewhere(
+        target, "out/big.bin", parts, ContentType="text/x-odd" if same_attributes else "text/x-other"
+    )
+    proxy.on("CopyObject", Refuse(501, "NotImplemented"))
+    words = ["--json", "--part-size", "5MiB", "--multipart-threshold", "8MiB"]
+
+    run = run_cli(["sync", source.url("in"), target.url("out"), *words], env=env | {"AWS_ENDPOINT_URL": proxy.url})
+
+    assert run.code == 0, run.stderr
+    assert target.get("out/big.bin") == body
+    assert target.head("out/big.bin")["ContentType"] == "text/x-odd"
+    assert target.uploads() == []
+    sent = (run.json["requests"]["UploadPart"], run.json["requests"].get("CreateMultipartUpload", 0))
+    assert sent == ((2, 0) if same_attributes else (6, 1)), "a part that proves equal is not sent again"
+
+
+def test_an_unknown_upload_of_an_object_that_is_copied_in_parts_stays_with_a_word(
+    clean_env, server, two_buckets, monkeypatch
+):
+    source, target = two_buckets
+    body = os.urandom(11 * MIB)
+    source.put("in/big.bin", body)
+    begin_upload_elsewhere(target, "out/big.bin", [body[: 5 * MIB]])
+    monkeypatch.setattr("s3batch.commands.sync.job.TransferSizes", partial(TransferSizes, copy_limit=5 * MIB))
+    words = ["sync", source.url("in"), target.url("out"), "--json", "--copy-part-size", "5MiB", "--executor", "inline"]
+
+    code, document = run_in_process(words, clean_env | server.environment())
+
+    assert (code, document["warnings"]) == (0, [COPIES_STAY])
+    assert target.get("out/big.bin") == body
+    assert len(target.uploads()) == 1
 
 
 def run_in_process(arguments: list[str], environment: dict[str, str]) -> tuple[int, Any]:
