@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import SettingsError
+from s3batch.settings.endpoint_names import may_be_one_endpoint
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings
@@ -155,7 +156,8 @@ def require_two_places(settings: Settings) -> None:
         if not _has_target(settings):
             raise SettingsError("target is missing", hint=f"write s3batch {settings.command} {place.url} DIRECTORY")
         return
-    if is_source_elsewhere(settings) or place.bucket != settings.bucket:
+    source_url = settings.source_endpoint_url or settings.endpoint_url
+    if place.bucket != settings.bucket or not may_be_one_endpoint(source_url, settings.endpoint_url):
         return
     target = S3Place(settings.bucket, "/".join(part for part in settings.target.split("/") if part not in ("", ".")))
     if place.prefix == target.prefix:

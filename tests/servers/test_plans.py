@@ -203,3 +203,40 @@ def test_no_plan_is_saved_of_a_run_that_fails(scene):
     assert (failed.code, "no plan was saved" in failed.stderr) == (1, True)
     assert plan.read_bytes() == before
     assert [each for each in plan.parent.iterdir() if ".new-" in each.name] == []
+
+
+def test_a_delete_that_an_ignore_file_hides_by_now_has_drifted(scene):
+    call, store, tree, plan = scene
+    (tree / ".s3batchignore").write_text("gone\n")
+    refused = call("apply", plan, "--json")
+    assert failures(refused) == {"www/gone": "drifted: an ignore file leaves it out by now"}
+    assert store.get("www/content") == b"behind"
+    assert store.keys("www/gone") == {"www/gone"}
+
+
+def test_a_plan_that_another_user_may_have_written_is_shown_and_never_applied(scene, tmp_path):
+    call, store, _, plan = scene
+    before = store.contents()
+    link = tmp_path / "link.plan"
+    link.symlink_to(plan)
+    refused = {"is a symbolic link": call("apply", link)}
+    plan.chmod(0o666)
+    refused["can be written by others"] = call("apply", plan)
+    assert lines(call("plan", plan)) == PLANNED
+    if os.geteuid() == 0:
+        plan.chmod(0o600)
+        os.chown(plan, 1234, -1)
+        refused["belongs to another user"] = call("apply", plan)
+    for words, answer in refused.items():
+        assert (answer.code, words in answer.stderr) == (3, True), answer.stderr
+    assert store.contents() == before
+
+
+def test_a_backup_without_its_bucket_is_named_before_anything_is_sent(bucket, make_tree, run_cli):
+    bucket.put("www/a", b"old")
+    tree = make_tree({"a": b"new!"})
+    refused = run_cli(["sync", tree, bucket.url("www"), "--backup", "s3://no-such-bucket-at-all/kept"], cwd=tree)
+    assert refused.code == 4
+    assert "backup s3://no-such-bucket-at-all/kept (from --backup)" in refused.stderr
+    assert "does not exist" in refused.stderr
+    assert bucket.contents() == {"www/a": b"old"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from s3batch.errors import SettingsError
@@ -12,6 +14,7 @@ from s3batch.settings.direction import (
     require_two_places,
     settings_of_source,
 )
+from s3batch.settings.endpoint_names import may_be_one_endpoint
 from s3batch.settings.table import Settings
 
 
@@ -131,3 +134,28 @@ def test_a_download_has_one_store_whose_endpoint_may_be_named_for_the_source():
 )
 def test_the_prefix_of_a_source_is_read_as_it_is_written(written, prefix):
     assert parse_source_place(make(written, "dir")).prefix == prefix
+
+
+ALIASES = [
+    ("http://localhost:9000", "http://127.0.0.1:9000", True),
+    ("http://[::1]:9000", "http://LOCALHOST:9000/", True),
+    ("https://store.example", "https://Store.Example:443/", True),
+    ("store.example", "https://store.example", True),
+    ("http://store.example", "http://store.example:80", True),
+    ("http://store.example", "https://store.example", False),
+    ("http://store.example:9000", "http://store.example:9001", False),
+    ("http://store.example/a", "http://store.example/b", False),
+    ("http://a.example", "http://b.example", False),
+    ("https://s3.eu-central-1.amazonaws.com", "", True),
+    ("https://store.example", "", False),
+    ("http://[broken", "http://[broken", True),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "is_one"), ALIASES)
+def test_one_store_under_two_names_is_no_way_round_these_checks(source, target, is_one):
+    more = {"source_endpoint_url": source, "endpoint_url": target}
+    assert may_be_one_endpoint(source, target) is may_be_one_endpoint(target, source) is is_one
+    for settings in (make("s3://b/p", "p", "b", **more), make("s3://b/p/q", "p", "b", delete=True, **more)):
+        with pytest.raises(SettingsError) if is_one else nullcontext():
+            require_two_places(settings)

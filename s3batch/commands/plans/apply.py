@@ -20,6 +20,7 @@ from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.errors import SettingsError
 from s3batch.failpoints import reach_failpoint
+from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import JobState, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.planner import take_over_rows
@@ -69,7 +70,7 @@ def run_apply(settings: Settings, output: Output) -> int:
         )
     if not settings.argument:
         raise SettingsError("no plan is named", hint="write s3batch apply FILE")
-    plan = read_plan(settings.at_workspace(settings.argument))
+    plan = read_plan(settings.at_workspace(settings.argument), private=True)
     return _apply_in_direction(_make_settings_of_plan(plan, settings), output, plan)
 
 
@@ -205,7 +206,9 @@ class ApplyJob(SyncJob):
         listed = {each.key: each for each in self.bucket.look_up([each.key for each in planned], self.wanted.listed)}
         for operation in planned:
             found, why = listed.get(operation.key), ""
-            if self.cluster is None and self.wanted.key_paths.has_file(operation.key):
+            if self.wanted.hides(operation.key):
+                why = LEFT_OUT
+            elif self.cluster is None and self.wanted.key_paths.has_file(operation.key):
                 why = "there is a file for this key now"
             elif found is None:
                 why = "" if operation.recheck else "the object is gone"

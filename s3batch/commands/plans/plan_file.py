@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch.errors import JobFailedError, SettingsError
+from s3batch.errors import JobFailedError, JournalError, SettingsError
+from s3batch.files.private import PrivateFileError, open_private_file
 from s3batch.journal.specs import decode_spec, encode_spec
 from s3batch.model import NO_STAMP, Kind, Operation, PlannedObject, Reason, RedirectSpec, SourceObject, Stamp
 
@@ -132,6 +133,8 @@ class SavedPlan(NamedTuple):
     header: dict[str, Any]
     facts: dict[str, Any]
     """The last line."""
+    is_private: bool = False
+    """True if the file has to be one that nobody else could have written."""
 
     @property
     def digest(self) -> str:
@@ -140,16 +143,19 @@ class SavedPlan(NamedTuple):
 
     def operations(self) -> Iterator[Operation]:
         """Yield the operations. Raises SettingsError if the file is another one by now."""
-        with _open_plan(self.path) as file:
+        with _open_plan(self.path, private=self.is_private) as file:
             file.readline()
             for _ in range(self.facts["operations"]):
                 yield _parse_operation(file.readline(_LONGEST_LINE), self.path)
 
 
-def read_plan(path: str) -> SavedPlan:
-    """Return a plan that is complete and unchanged. Raises SettingsError for any other file."""
+def read_plan(path: str, *, private: bool = False) -> SavedPlan:
+    """Return a plan that is complete and unchanged. Raises SettingsError for any other file.
+
+    With ``private`` it also has to be private, as a journal has to be. Raises JournalError for a plan that may be planted.
+    """
     digest, count = hashlib.blake2b(digest_size=32), 0
-    with _open_plan(path) as file:
+    with _open_plan(path, private=private) as file:
         first = line = file.readline(_LONGEST_LINE)
         header = _parse_header(first, path)
         while True:
@@ -169,17 +175,23 @@ def read_plan(path: str) -> SavedPlan:
         or not all(_is_count(facts.get(name)) for name in _COUNTS)
     ):
         raise _damaged_plan(path, "its last line is missing or does not match")
-    return SavedPlan(path, header, facts)
+    return SavedPlan(path, header, facts, private)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER
 
 
-def _open_plan(path: str) -> BinaryIO:
+def _open_plan(path: str, *, private: bool) -> BinaryIO:
+    flags = os.O_RDONLY | os.O_NONBLOCK  # a FIFO must not hang
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not hang
+        descriptor = open_private_file(path, flags) if private and os.path.lexists(path) else os.open(path, flags)
         file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
+    except PrivateFileError as error:
+        raise JournalError(
+            f"the plan {error.message}",
+            hint="make a new plan, or look at this one with s3batch plan and make a copy of it",
+        ) from error
     except OSError as error:
         raise SettingsError(f"the plan {path} cannot be read: {error.strerror}", hint="name a plan file") from error
     if not os.path.isfile(path):

@@ -11,6 +11,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from s3batch.errors import EndpointError
 from s3batch.model import Attributes
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.backup_spec import parse_backup
@@ -41,7 +42,17 @@ def keep_manifest(job: SyncJob) -> Iterator[None]:
         "endpoint": current.endpoint,
     }
     key = spec.manifest(current.id)
-    _write_backup_manifest(job, spec.bucket, key, {**facts, "state": "begun"})
+    try:
+        _write_backup_manifest(job, spec.bucket, key, {**facts, "state": "begun"})
+    except RequestError as error:
+        if error.fault.code != "NoSuchBucket":
+            raise
+        named = f"backup {job.settings.backup} (from {job.settings.origin('backup')})"
+        raise EndpointError(
+            f"the bucket of {named} does not exist, so nothing was changed",
+            hint=f"make the bucket {spec.bucket}, or name another with --backup",
+            code=error.fault.code,
+        ) from error
     yield
     if job.has_failures():
         return
