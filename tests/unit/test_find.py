@@ -247,6 +247,50 @@ def test_buildkite_compares_repositories_and_no_protocols(told, theirs):
     assert scopes(told("buildkite", PULL, BUILDKITE_PULL_REQUEST_REPO=theirs))[0] == "acme/web/~pr-12"
 
 
+MAIN, QUEUE = "acme/web/main", "acme/web/gh-readonly-queue%2Fmain%2Fpr-12-abc"
+PR = "acme/web/~pr-12"
+NO_REPOSITORY = {"CIRCLE_PROJECT_USERNAME": "", "CIRCLE_PROJECT_REPONAME": ""}
+FURTHER_EVENTS = [
+    pytest.param("gitlab", PUSH, {"CI_PIPELINE_SOURCE": "schedule"}, ["acme/web/feat%2Fx", MAIN], id="GitLab, schedule"),
+    pytest.param("gitlab", PUSH, {"CI_PIPELINE_SOURCE": "web"}, ["acme/web/feat%2Fx", MAIN], id="GitLab, by hand"),
+    pytest.param("gitlab", TAG, {"CI_PIPELINE_SOURCE": "api"}, ["acme/web/~tag-v1.2", MAIN], id="GitLab, a tag by API"),
+    pytest.param("gitlab", PULL, {"CI_PIPELINE_SOURCE": "parent_pipeline"}, [PR, MAIN], id="GitLab, child of a merge request"),
+    pytest.param("gitlab", PULL, {"CI_MERGE_REQUEST_EVENT_TYPE": "merge_train"}, [PR, MAIN], id="GitLab, merge train"),
+    pytest.param(
+        "gitlab", PUSH, {"CI_OPEN_MERGE_REQUESTS": "acme/web!12"}, ["acme/web/feat%2Fx", MAIN],
+        id="GitLab, a branch with an open merge request",
+    ),
+    pytest.param(
+        "buildkite", PUSH,
+        {"BUILDKITE_BRANCH": "gh-readonly-queue/main/pr-12-abc", "BUILDKITE_MERGE_QUEUE_BASE_BRANCH": "main"},
+        [QUEUE, MAIN], id="Buildkite, merge queue",
+    ),
+    pytest.param("buildkite", PUSH, {"BUILDKITE_SOURCE": "schedule"}, ["acme/web/feat%2Fx", MAIN], id="Buildkite, schedule"),
+    pytest.param("buildkite", PUSH, {"BUILDKITE_PULL_REQUEST": ""}, ["acme/web/feat%2Fx", MAIN], id="Buildkite, by API"),
+    pytest.param("woodpecker", PUSH, {"CI_PIPELINE_EVENT": "cron"}, ["acme/web/feat%2Fx", MAIN], id="Woodpecker, cron"),
+    pytest.param("woodpecker", PUSH, {"CI_PIPELINE_EVENT": "manual"}, ["acme/web/feat%2Fx", MAIN], id="Woodpecker, by hand"),
+    pytest.param("woodpecker", TAG, {"CI_PIPELINE_EVENT": "release"}, ["acme/web/~tag-v1.2", MAIN], id="Woodpecker, release"),
+    pytest.param("woodpecker", PULL, {"CI_PIPELINE_EVENT": "pull_request_closed"}, [PR, MAIN], id="Woodpecker, closed"),
+    pytest.param("drone", PUSH, {"DRONE_BUILD_EVENT": "cron"}, ["acme/web/feat%2Fx", MAIN], id="Drone, cron"),
+    pytest.param("drone", PUSH, {"DRONE_BUILD_EVENT": "promote"}, ["acme/web/feat%2Fx", MAIN], id="Drone, promote"),
+    pytest.param("harness", PUSH, {"DRONE_BUILD_EVENT": ""}, ["acme/web/feat%2Fx", MAIN], id="Harness, by hand"),
+    pytest.param("circleci", PUSH, NO_REPOSITORY, ["acme/web/feat%2Fx"], id="CircleCI with GitHub's app"),
+    pytest.param("jenkins", PUSH, {"BRANCH_NAME": "", "GIT_BRANCH": "origin/main"}, [MAIN], id="Jenkins, a job of one branch"),
+    pytest.param("gitea", PUSH, {"GITHUB_EVENT_NAME": "schedule"}, ["acme/web/feat%2Fx", MAIN], id="Gitea, schedule"),
+    pytest.param(
+        "github", PUSH, {"GITHUB_WORKFLOW_REF": "other/shared/.github/workflows/build.yml@refs/tags/v1"},
+        ["acme/web/feat%2Fx", MAIN], id="GitHub, a reusable workflow of another repository",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind", "more", "read"), FURTHER_EVENTS)
+def test_further_events_go_by_branch_tag_or_pull_request(told, name, kind, more, read):
+    build = told(name, kind, **more)
+
+    assert scopes(build) == (read[0], read)
+
+
 def test_an_external_pull_request_of_gitlab_is_one_too(told):
     more = {
         "CI_PIPELINE_SOURCE": "external_pull_request_event", "CI_EXTERNAL_PULL_REQUEST_IID": "12",
