@@ -45,9 +45,8 @@ def format_man_page(version: str) -> str:
 
 
 def _format_synopsis(command: str) -> str:
-    arguments = USAGE.get(command, "")
-    flags = "" if command in FLAGLESS else " [flags]"
-    return f"\\fBs3batch {command}\\fR {_escape(arguments + flags)}".rstrip()
+    words = [USAGE.get(command, ""), "" if command in FLAGLESS else "[flags]"]
+    return f"\\fBs3batch {command}\\fR {_escape(' '.join(filter(None, words)))}".rstrip()
 
 
 def _format_topic(topic: Topic) -> str:

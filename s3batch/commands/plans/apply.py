@@ -26,6 +26,7 @@ from s3batch.plan import quirk_memory
 from s3batch.plan.planner import take_over_rows
 from s3batch.plan.row_check import PlannedRowCheck, RowCheck
 from s3batch.plan.spec import SyncSpec
+from s3batch.reporting.head import format_place
 from s3batch.settings.direction import is_in_s3
 from s3batch.settings.table import Settings
 from s3batch.worker.delete_check import modified_ns
@@ -83,9 +84,8 @@ def _apply_in_direction(settings: Settings, output: Output, plan: SavedPlan | No
     wanted = SyncSpec.from_settings(settings)
     if plan is None:
         return begin_job(wanted, output, ApplyJob, begin_again)
-    announce_plan(
-        plan, output, f"{wanted.source.root} to {wanted.target.bucket}/{wanted.prefix}", settings.endpoint_url
-    )
+    target = format_place(f"{wanted.target.bucket}/{wanted.prefix}")
+    announce_plan(plan, output, f"{wanted.source.root} to {target}", settings.endpoint_url)
     return begin_job(wanted, output, ApplyJob, partial(begin_apply, plan))
 
 

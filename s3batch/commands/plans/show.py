@@ -39,7 +39,7 @@ def show_plan(settings: Settings, output: Output) -> int:
         output.data(f"{row['operation']} {row['key']} {row['reason']}")
     words = ", ".join(format_plural(count, kind) for kind, count in sorted(counted.items())) or "nothing to do"
     output.info(
-        f"plan of {plan.header['made']}: {plan.header['source']} to {plan.header['target']} at "
+        f"plan of {plan.header['made']}: {plan.header['source']} to {format_place(plan.header['target'])} at "
         f"{plan.header['endpoint'] or 'AWS'}: {words}"
     )
     return EXIT_DONE

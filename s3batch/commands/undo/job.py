@@ -28,6 +28,7 @@ from s3batch.plan import quirk_memory
 from s3batch.plan.backup_spec import parse_backup
 from s3batch.plan.row_check import PlannedRowCheck
 from s3batch.plan.spec import SyncSpec
+from s3batch.reporting.head import format_place
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import fault_of
@@ -67,7 +68,9 @@ def run_undo(settings: Settings, output: Output) -> int:
     wanted = SyncSpec.from_settings(_make_undo_settings(begun, found.journal, settings))
     if not wanted.settings.backup:
         _require_versions(wanted, job)
-    output.info(f"undoing job {job.id}: {job.command} of {job.source} to {job.target} at {job.endpoint or 'AWS'}")
+    output.info(
+        f"undoing job {job.id}: {job.command} of {format_place(job.source)} to {format_place(job.target)} at {job.endpoint or 'AWS'}"
+    )
     return begin_job(wanted, output, UndoJob, partial(_begin_undo, job))
 
 
