@@ -29,18 +29,27 @@ class DownloadRowCheck:
     def __init__(self, wanted: DownloadSpec) -> None:
         self._wanted = wanted
 
-    def admit(self, operation: Operation) -> Operation:
-        """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
+    def admit(self, operation: Operation) -> Operation | None:
+        """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none.
+
+        ``None``: an ignore file leaves its object out since then.
+        """
         wanted, path = self._wanted, operation.path
         if operation.kind not in (Kind.DOWNLOAD, Kind.RECONCILE):
             raise ValueError(f"a download takes over no operation {operation.kind.value}")
         if not wanted.owns(operation.key) or path != wanted.path(operation.key):
             raise ValueError(f"the path of {operation.key!r} is not {path!r}")
-        if not path or path.endswith("/") or find_name_problem(path) or wanted.leaves_out(path):
+        if not path or path.endswith("/") or find_name_problem(path) or self._is_foreign(path):
             raise ValueError(f"the job has no file {path!r}")
         if operation.upload_id and not _UNFINISHED.fullmatch(operation.upload_id):
             raise ValueError(f"{operation.upload_id!r} is no unfinished file")
-        return operation._replace(spec=None)
+        return None if wanted.selection.is_hidden(path) else operation._replace(spec=None)
+
+    def _is_foreign(self, path: str) -> bool:
+        """Return whether the job has nothing to do with this path, also without the ignore files."""
+        return self._wanted.leaves_out(path) and (
+            self._wanted.keeps_out(path) or not self._wanted.selection.is_hidden(path)
+        )
 
 
 class PlannedDownloadCheck(DownloadRowCheck):
@@ -53,11 +62,11 @@ class PlannedDownloadCheck(DownloadRowCheck):
         if operation.kind is not Kind.DELETE:
             if operation.stage != Stage.MAIN:
                 raise ValueError(f"the download of {operation.key!r} is in no stage {operation.stage}")
-            return super().admit(operation)
+            return super().admit(operation) or operation
         wanted, path, state = self._wanted, operation.path, _LOCAL_STATE.fullmatch(operation.etag)
         if not wanted.settings.delete or operation.stage != Stage.DELETE or operation.key != wanted.key(path):
             raise ValueError(f"the job does not delete {path!r}")
-        if not path or find_name_problem(path) or wanted.leaves_out(path):
+        if not path or find_name_problem(path) or self._is_foreign(path):
             raise ValueError(f"the job keeps {path!r}")
         if state is None or int(state[1]) > path.count("/"):
             raise ValueError(f"{operation.etag!r} is no state of {path!r}")

@@ -121,8 +121,8 @@ def hold_up(proxy: FaultProxy, chance: random.Random) -> None:
 
 
 def expect_writes_late(scene: StormScene) -> None:
-    """Tell the program how long a write may be held up."""
-    scene.environment |= {"S3BATCH_TIMEOUT": f"{LATE:g}", "S3BATCH_TEST_LONGEST_WAIT": "20"}
+    """Tell the program how long a write may be held up. A busy machine may take as long without that, so it may try often."""
+    scene.environment |= {"S3BATCH_TIMEOUT": f"{LATE:g}", "S3BATCH_TEST_LONGEST_WAIT": "20", "S3BATCH_RETRIES": "20"}
 
 
 def send_signal(pids: list[int], number: int) -> None:

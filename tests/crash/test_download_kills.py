@@ -188,3 +188,15 @@ def test_another_source_for_the_same_directory_follows_a_killed_download(downloa
     assert killed.code == -signal.SIGKILL
     assert done.code == 0, done.stderr
     assert {path.name: path.read_bytes() for path in download.site.iterdir()} == {"kept": b"kept"}
+
+
+def test_what_an_ignore_file_hides_since_a_kill_is_left_out_by_the_resume(download: Download):
+    killed = download.sync(crash_at="leased")
+    (download.site / ".s3batchignore").write_text("dir/\n")
+
+    resumed = download.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.stderr
+    found = {path.name for path in download.site.iterdir()}
+    assert found - {"dir"} == {".s3batchignore", "wrong", "large", "other"}

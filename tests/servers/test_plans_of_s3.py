@@ -141,3 +141,13 @@ def test_a_planted_operation_is_refused(scene):
 
     assert (answer.code, "../../secret" in answer.stderr) == (2, True), answer.stderr
     assert scene.held() == BEFORE
+
+
+@pytest.mark.parametrize("scene", ["download"], indirect=True)
+def test_a_local_delete_that_an_ignore_file_hides_by_now_has_drifted(scene):
+    (hidden, *_) = GONE
+    scene.put(".s3batchignore", f"/{hidden}\n".encode())
+    assert scene.failures(scene("apply", scene.plan, "--json")) == {
+        hidden: "drifted: an ignore file leaves it out by now"
+    }
+    assert set(GONE) <= scene.held().keys()

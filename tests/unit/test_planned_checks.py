@@ -9,7 +9,7 @@ import pytest
 from s3batch.commands.plans.plan_file import PlanWriter, read_plan
 from s3batch.errors import SettingsError
 from s3batch.model import Kind, ListedObject, Operation, Reason, SourceObject, Stage, Stamp
-from s3batch.plan.download_row_check import PlannedDownloadCheck
+from s3batch.plan.download_row_check import DownloadRowCheck, PlannedDownloadCheck
 from s3batch.plan.download_spec import DownloadSpec
 from s3batch.plan.transfer_plan import PlannedTransferCheck
 from s3batch.plan.transfer_spec import TransferSpec
@@ -46,6 +46,14 @@ def test_a_download_admits_what_it_could_have_planned(download):
 def test_a_download_refuses_anything_else(download, planted):
     with pytest.raises(ValueError, match=r"."):
         download.admit(planted)
+
+
+def test_what_an_ignore_file_hides_by_now_is_left_to_the_job(tmp_path):
+    """A resumed job skips it; an applied plan fetches it, and looks at a delete again before it begins to delete."""
+    (tmp_path / ".s3batchignore").write_text("d/\n")
+    wanted = DownloadSpec.from_settings(Settings(source="s3://b/in", target=str(tmp_path), delete=True))
+    assert DownloadRowCheck(wanted).admit(FETCH) is None
+    assert [PlannedDownloadCheck(wanted).admit(each) for each in (FETCH, GONE)] == [FETCH, GONE]
 
 
 def test_without_delete_nothing_is_deleted(tmp_path):

@@ -15,6 +15,7 @@ from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.download import DownloadJob, begin_download, begin_download_row
 from s3batch.commands.sync.transfer_job import TransferJob
 from s3batch.errors import JobFailedError
+from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import Stage, stamp_of
 from s3batch.plan.download_row_check import PlannedDownloadCheck
 from s3batch.plan.download_spec import DownloadSpec
@@ -141,7 +142,9 @@ class ApplyDownload(DownloadJob):
             except OSError as error:
                 raise JobFailedError(f"{operation.path!r} cannot be looked at: {error.strerror}") from error
             why, levels = "", int(operation.etag.partition(":")[0])
-            if operation.key in listed:
+            if self.wanted.selection.is_hidden(operation.path):
+                why = LEFT_OUT
+            elif operation.key in listed:
                 why = "there is an object for this file now"
             elif found is None:
                 why = "" if operation.recheck else "the file is gone"
