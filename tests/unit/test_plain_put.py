@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,8 @@ def test_a_form_that_a_text_would_break_is_refused(headers: dict[str, str], base
 # --- over a socket -------------------------------------------------------------------------
 
 Upload = Callable[..., Result]
+AT_REST = 0.03
+"""Seconds after which no write leaves a file's stamp as it is."""
 
 
 @pytest.fixture
@@ -224,10 +227,15 @@ def upload_to(tmp_path: Path) -> Iterator[Callable[..., Upload]]:
         runner = WorkerLoop(Brief(endpoint=endpoint, root=str(tmp_path), rules=rules))
         runner.transport.writes.open(math.inf)
         made.append(runner)
+        for row in range(1, 7):
+            (tmp_path / f"{row}.txt").write_bytes(BODY)
+        time.sleep(AT_REST)
 
         def upload(row: int, body: bytes = BODY) -> Result:
             path = tmp_path / f"{row}.txt"
-            path.write_bytes(body)
+            if body != BODY:
+                path.write_bytes(body)
+                time.sleep(AT_REST)
             stamp = stamp_at(path)
             operation = Operation(Kind.UPLOAD, f"{row}.txt", Reason.MISSING, f"{row}.txt", len(body), stamp, id=row)
             runner.take([Work(operation)])
@@ -244,11 +252,6 @@ def upload_to(tmp_path: Path) -> Iterator[Callable[..., Upload]]:
     yield connect
     for runner in made:
         runner.transport.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3batch.source.reader._TICK_NS", 0)
 
 
 def test_it_goes_the_short_way_once_the_form_is_known_and_says_the_same(
