@@ -72,7 +72,9 @@ class WorkerLoop:
         self._clock = clock
         self._tools = tools_for(brief)
         self._tools.writes = self.transport.writes
-        self._plain = PlainUploads(self._tools, self.transport.puts, self._stored, self._ended)
+        self._plain = PlainUploads(
+            self._tools, self.transport.puts, self.transport.loop.clock, self._stored, self._ended
+        )
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
         """With their weights."""
@@ -261,7 +263,8 @@ class WorkerLoop:
         self._weight -= result.sent
         self._heavy -= result.sent
         self._ended_works += 1
-        self.results.append(self._tools.add_news(result))
+        tools = self._tools
+        self.results.append(tools.add_news(result) if tools.found or tools.warnings else result)
         reach_failpoint("stored")
 
     def _ended(self, held: int, weight: int, keys: int, results: list[Result]) -> None:

@@ -77,11 +77,14 @@ class SentUpload(NamedTuple):
 
 def checksum_header(name: str, body: Body) -> dict[str, str]:
     """Return the header by which S3 verifies ``body``."""
-    if not name:
-        return {}
+    return dict([checksum_line(name, body)]) if name else {}
+
+
+def checksum_line(name: str, body: Body) -> tuple[str, str]:
+    """Return name and value of that header."""
     if name == "md5":
-        return {"content-md5": requests.md5_header(body)}
-    return {f"x-amz-checksum-{name}": checksum_of(name, body)}
+        return "content-md5", requests.md5_header(body)
+    return f"x-amz-checksum-{name}", checksum_of(name, body)
 
 
 async def send_checked(request: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from base64 import b64encode
+from binascii import b2a_base64
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def checksum_of(name: str, body: Body) -> str:
     """Return the checksum of ``body`` in base64, the form of S3's headers."""
     if name in ("sha256", "sha1"):
         return b64encode(hashlib.new(name, body).digest()).decode()
-    return b64encode(_functions[name](body, 0).to_bytes(_WIDTHS[name], "big")).decode()
+    return b2a_base64(_functions[name](body, 0).to_bytes(_WIDTHS[name], "big"), newline=False).decode()
 
 
 def _import_awscrt() -> None:

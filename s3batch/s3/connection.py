@@ -401,15 +401,6 @@ class Connection:
         if sent:
             out[0] = memoryview(out[0])[sent:]
 
-    def read(self) -> bytes | None:
-        """Return bytes that have come; ``None`` if there are none yet. Raises BrokenConnectionError."""
-        try:
-            return self.sock.recv(_READ_LEAST)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            return None
-        except OSError as error:
-            raise self.broken(error) from error
-
     def receive(self) -> Response | None:
         """Read the available data; return the answer once it is complete."""
         try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.event_loop import EventLoop, Handler, Task
     from s3batch.s3.head_forms import ExpectedHead
+    from s3batch.s3.plain_put import PlainPut
 
 KEPT_FOR = 60.0
 """Seconds: a device between the ends may drop an idle connection without telling either."""
@@ -33,11 +34,13 @@ _OPEN_WITHIN = 15.0
 class PooledConnection(Connection):
     """A connection of the pool, with its task and the events that the loop watches."""
 
-    __slots__ = ("address", "begun", "deadline", "dialer", "expects", "handler", "task", "watched")
+    __slots__ = ("address", "begun", "deadline", "dialer", "expects", "handler", "put", "task", "watched")
 
     task: Task | None
     expects: ExpectedHead | None
     """Its request was sent in the short way, and its answer is read so: see :mod:`.expected_heads`."""
+    put: PlainPut | None
+    """Its task, if that was sent in the short way: see :mod:`.plain_put`."""
     watched: int
     """The events; -1 once it is dropped."""
     handler: Handler
@@ -110,7 +113,7 @@ class ConnectionPool:
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
         connection = PooledConnection(sock, self._grant, self._endpoint.bounds, self._wire)
-        connection.task = connection.expects = None
+        connection.task = connection.expects = connection.put = None
         connection.watched = READ | WRITE
         connection.address, connection.dialer = address, self._dialer
         connection.handler = partial(self._on_event, connection)

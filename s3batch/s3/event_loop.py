@@ -99,8 +99,6 @@ class Task:
     """A running coroutine and the call it waits for."""
 
     __slots__ = ("call", "coroutine", "done", "lessons", "row", "tries")
-    is_short = False
-    """True of a :class:`~s3batch.s3.plain_put.PlainPut` that has no coroutine yet."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int) -> None:
         self.coroutine = coroutine

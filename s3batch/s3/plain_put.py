@@ -45,15 +45,17 @@ _FIXED = frozenset(
 """Headers that say where an answer ends, what becomes of the connection, or what the ETag is: their values count too."""
 _WITHOUT_MD5 = frozenset(_FIXED - {"connection", "content-length"})
 """Headers beside which an ETag is not looked at as an MD5."""
+_READ = 16 * 1024
+"""Bytes: a head of S3 has a few hundred."""
 _NAME = re.compile(r"[A-Za-z0-9-]+\Z")
 
 
 class PlainPut(Task, ABC):
     """A PUT under way. Its ``call`` is that of the general way: who asks for it has the task unfold."""
 
-    __slots__ = ("_call", "body", "checksum", "fingerprint", "headers", "is_short", "key")
-    is_short: bool
-    """True until it unfolds."""
+    __slots__ = ("_call", "begun", "body", "checksum", "fingerprint", "headers", "key")
+    begun: float
+    """When it was begun, by the loop's clock."""
 
     def __init__(
         self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, checksum: tuple[str, str]
@@ -65,13 +67,15 @@ class PlainPut(Task, ABC):
         self.headers = headers
         self.fingerprint = fingerprint
         self.checksum = checksum
-        self.is_short = True
         self._call: Request | None = None
         self.tries = self.lessons = 0
 
     @abstractmethod
-    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
-        """Take the end of the short way: the store has proved that it has the body. ``version`` may be empty."""
+    def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
+        """Take the end of the short way: the store has proved, within so many seconds, that it has the body.
+
+        ``version`` may be empty.
+        """
 
     @abstractmethod
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
@@ -81,7 +85,6 @@ class PlainPut(Task, ABC):
     def call(self) -> Request:
         """The request that waits for a response."""
         if self._call is None:
-            self.is_short = False
             name, value = self.checksum
             request = put_object(self.key, self.body, {**self.headers, name: value})
             self.coroutine, self.done = self.unfold(request)
@@ -168,7 +171,7 @@ class PlainPuts:
     def send(self, put: PlainPut) -> None:
         """Send a PUT. It ends with ``stored``, or in the general way."""
         self._loop.active += 1
-        now = self._loop.clock()
+        put.begun = now = self._loop.clock()
         connection = self._pool.take_idle(now) if self._heads is not None and self._writes.is_open else None
         if self._heads is None or connection is None:
             self._general.begin(put, put.call)
@@ -190,6 +193,7 @@ class PlainPuts:
             self._general.on_broken(connection, connection.broken(error))
             return
         if sent == len(head) + len(put.body):
+            connection.put = put
             self._wire[0] += len(put.body)
             return
         connection.deadline += len(put.body) / SLOWEST
@@ -202,9 +206,13 @@ class PlainPuts:
 
         Raises BrokenConnectionError as :meth:`Connection.receive` does.
         """
-        data = connection.read()
-        if data is None:
+        try:
+            data = connection.sock.recv(_READ)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return None
+        except OSError as error:
+            raise connection.broken(error) from error
+        connection.put = None
         found = self._find_proof(put, str(data, "latin-1"))
         if found is None:
             connection.await_answer(put.call)
@@ -214,7 +222,7 @@ class PlainPuts:
         self._pool.put_back(connection)
         self._window.grow()
         self._loop.active -= 1
-        put.stored(*found)
+        put.stored(*found, connection.progress - put.begun)
         return None
 
     def _find_proof(self, put: PlainPut, answer: str) -> tuple[str, str, str, str] | None:

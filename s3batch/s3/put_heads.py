@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import clock
 from s3batch.s3.request_heads import HEAD_END
+from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, UnsafeTextError, refuse_breaks
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PutHeadWriter:
         self._endpoint = endpoint
         self._signer = signer
         self._place = (endpoint.server_name, endpoint.port)
+        self._front = endpoint.path("k")[:-1]
+        """The path before each key."""
         self._second = -1
         self._forms: dict[str, _PutForm] = {}
         """Of that second, by the fingerprint of the attributes."""
@@ -54,7 +57,7 @@ class PutHeadWriter:
         form = self._forms.get(put.fingerprint)
         if form is None or form.checksum != name:
             form = self._forms[put.fingerprint] = self._make_form(put, name)
-        path, payload = self._endpoint.path(put.key), EMPTY_SHA256
+        path, payload = self._front + percent_encode(put.key, "/"), EMPTY_SHA256
         if body:
             payload = hashlib.sha256(body).hexdigest() if self._endpoint.signs_body(len(body)) else UNSIGNED
         one, two, three = form.canonical
@@ -64,7 +67,7 @@ class PutHeadWriter:
         return text.encode("utf-8", "surrogateescape")
 
     def _make_form(self, put: PlainPut, name: str) -> _PutForm:
-        refuse_breaks("the path", self._endpoint.path(""))  # keys are encoded
+        refuse_breaks("the path", self._front)  # keys are encoded
         headers = {"host": self._endpoint.host_header, **put.headers, name: _CHECKSUM}
         self._endpoint.access_headers().complete("PutObject", headers)
         form = self._signer.make_form("PUT", headers, _PAYLOAD, self._second)

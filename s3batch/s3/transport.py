@@ -32,7 +32,7 @@ from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
 from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
-from s3batch.s3.plain_put import GeneralWay, PlainPut, PlainPuts
+from s3batch.s3.plain_put import GeneralWay, PlainPuts
 from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
@@ -283,8 +283,13 @@ class Transport:
             if connection.watched < 0 or connection.handshaking:
                 return
         if events & READ:
+            put, wish = connection.put, connection.expects
+            response: Response | float | None
             try:
-                response = self._receive(connection, task)
+                if put is not None:
+                    response = self.puts.receive(connection, put)
+                else:
+                    response = connection.receive() if wish is None else receive_expected(connection, wish)
             except BrokenConnectionError as error:
                 self._on_lost(connection, error)
                 return
@@ -296,12 +301,6 @@ class Transport:
                     self.loop.resume(task, response)
                 elif task.call is not None:
                     self._judge(task, task.call, response)
-
-    def _receive(self, connection: PooledConnection, task: Task) -> Response | float | None:
-        """Read what has come; return the answer once it is complete, or what the short way of a HEAD says of it."""
-        if task.is_short and isinstance(task, PlainPut):
-            return self.puts.receive(connection, task)
-        return connection.receive() if connection.expects is None else receive_expected(connection, connection.expects)
 
     def _on_broken(self, connection: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""

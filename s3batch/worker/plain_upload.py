@@ -10,14 +10,13 @@ nothing has to be decided.
 
 from __future__ import annotations
 
-import time
 import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Result, Work, good_result
 from s3batch.objects.headers import make_put_headers
-from s3batch.s3.checked_upload import FirstAttempt, checksum_header
+from s3batch.s3.checked_upload import FirstAttempt, checksum_line
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import RequestError
 from s3batch.s3.plain_put import PlainPut
@@ -51,26 +50,20 @@ def is_plain_upload(work: Work) -> bool:
 class PlainUpload(PlainPut):
     """The upload of one such file."""
 
-    __slots__ = ("_began", "_uploads", "work")
+    __slots__ = ("uploads", "work")
+    uploads: PlainUploads
+    work: Work
 
-    def __init__(self, uploads: PlainUploads, work: Work, *put: Any) -> None:
-        """``put``: what :class:`PlainPut` takes."""
-        super().__init__(work.operation.id, *put)
-        self.work = work
-        self._began = time.monotonic()
-        self._uploads = uploads
-
-    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
+    def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         """Give the result of a file that the store has."""
-        seconds = time.monotonic() - self._began
         told = (request_id, seconds, len(self.body), etag, self.checksum[1], seconds_of(date), self.fingerprint)
         result = good_result(self.row, *told)
-        self._uploads.on_stored(result if not version else with_version(result, self.work.operation, version))
+        self.uploads.on_stored(result if not version else with_version(result, self.work.operation, version))
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the upload goes on in the general way, after the response to its request."""
         size = self.work.operation.size
-        return self._go_on(request), partial(self._uploads.on_ended, size, size, 0)
+        return self._go_on(request), partial(self.uploads.on_ended, size, size, 0)
 
     @types.coroutine
     def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
@@ -78,19 +71,20 @@ class PlainUpload(PlainPut):
             asked = FirstAttempt(request, (yield request))
         except RequestError as error:
             asked = FirstAttempt(request, error)
-        results = yield from carry_out(self.work, self._uploads.tools, asked)
-        return [each._replace(seconds=time.monotonic() - self._began) for each in results]
+        results = yield from carry_out(self.work, self.uploads.tools, asked)
+        return [each._replace(seconds=self.uploads.clock() - self.begun) for each in results]
 
 
 class PlainUploads:
     """Begins the plain uploads of one worker."""
 
     def __init__(
-        self, tools: Tools, puts: PlainPuts, on_stored: Callable[[Result], None],
+        self, tools: Tools, puts: PlainPuts, clock: Callable[[], float], on_stored: Callable[[Result], None],
         on_ended: Callable[[int, int, int, list[Result]], None],
     ) -> None:  # fmt: skip
         """``on_ended`` takes the results of an upload that went the general way, after what it held."""
         self.tools = tools
+        self.clock = clock
         self.on_stored = on_stored
         self.on_ended = on_ended
         self._puts = puts
@@ -106,15 +100,16 @@ class PlainUploads:
         attributes, fingerprint = tools.brief.rules.describe(operation.path)
         if attributes.gzip or attributes.preserve or (attributes.acl and tools.acl_refused):
             return False
-        name = tools.checks.name
+        name = tools.checks.ladder[0]
         if not name or (tools.compares_times and operation.reason is MISSING):
             return False
         body = tools.source.read_plainly(operation.path, operation.stamp)
         if body is None:
             return False
         headers = self._headers.get(fingerprint) or self._make_headers(attributes, fingerprint)
-        (checksum,) = checksum_header(name, body).items()
-        self._puts.send(PlainUpload(self, work, operation.key, body, headers, fingerprint, checksum))
+        upload = PlainUpload(operation.id, operation.key, body, headers, fingerprint, checksum_line(name, body))
+        upload.uploads, upload.work = self, work
+        self._puts.send(upload)
         return True
 
     def _make_headers(self, attributes: Attributes, fingerprint: str) -> Mapping[str, str]:

@@ -132,7 +132,7 @@ ENDPOINT = Endpoint(
 class Put(PlainPut):
     """A PUT that ends nowhere."""
 
-    def stored(self, etag: str, date: str, request_id: str, version: str) -> None:
+    def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         raise AssertionError
 
     def unfold(self, request: requests.Request) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,13 +55,16 @@ class Way:
         self.calls: list[Request] = []
         self.results: list[Result] | None = None
         self.put: PlainPut | None = None
-        uploads = PlainUploads(tools, cast("PlainPuts", self), on_stored=pytest.fail, on_ended=self._end)
+        uploads = PlainUploads(
+            tools, cast("PlainPuts", self), time.monotonic, on_stored=pytest.fail, on_ended=self._end
+        )
         if not uploads.begin(work):
             self._general = carry_out(work, tools)
             self._go(self._general.send, None)
 
     def send(self, put: PlainPut) -> None:
         """Stand for the transport's short way, which is closed."""
+        put.begun = time.monotonic()
         self.put, self.calls = put, [put.call]
         self._general = put.coroutine
 
