@@ -585,6 +585,15 @@ COMPARE, DELETED = Step.COMPARE, Step.DELETED
 _BEHIND = Result(0)[16:]
 
 
+WHOLE_OPERATION = tuple(Work._field_defaults.values())
+"""The fields of a work beside its operation, where there is no more to it."""
+
+
+def make_whole_work(operation: Operation) -> Work:
+    """Return ``Work(operation)`` in half the time."""
+    return _new(Work, (operation, *WHOLE_OPERATION))
+
+
 class StoredResult(Result):
     """The result of a plain upload that worked, and of which no more is to be said. It is sent as a :data:`ShortRow`."""
 

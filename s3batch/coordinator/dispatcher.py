@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator.comparisons import Comparisons
 from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work
+from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work, make_whole_work
 from s3batch.s3.requests import fits_xml
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ class Dispatcher:
         """Make work of leased operations."""
         deletes: list[Operation] = []
         quarantine, leased, alone = self._quarantine, self.leased, self._deps.deletes_alone
+        is_calm, small = not quarantine.is_in_use, self._deps.multipart_threshold
         for operation in self._settle_early(operations):
+            if is_calm and operation.kind is UPLOAD and operation.size < small and not operation.upload_id:
+                leased[operation.id] = operation  # nearly all of a first run
+                self._ready.append(make_whole_work(operation))
+                continue
             together = operation.kind is DELETE and not (alone or operation.is_in_doubt) and fits_xml(operation.key)
             if quarantine.is_in_use and quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
@@ -212,15 +217,7 @@ class Dispatcher:
             self._add(work)
 
     def _dispatch_share(self, worker: WorkerState, share: int) -> None:
-        ready = self._ready
-        works: list[Work] = []
-        while ready and len(works) < share:
-            work = ready[0]
-            weight = compute_work_weight(work)
-            if not worker.fits(work, weight):
-                break
-            worker.dispatch(work, weight)
-            works.append(ready.popleft())
+        works = worker.take_from(self._ready, share)
         if works:
             self._deps.executor.dispatch(worker, works)
 

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.model import DELETED, PART, RECONCILE, WHOLE, SourceObject, Step, read_deleted_rows
+from s3batch.model import (
+    DELETED,
+    PART,
+    RECONCILE,
+    UPLOAD,
+    WHOLE,
+    WHOLE_OPERATION,
+    SourceObject,
+    Step,
+    read_deleted_rows,
+)
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from s3batch.model import Result, ShortRow, Work
@@ -125,6 +136,27 @@ class WorkerState:
             self.given.update(dict.fromkeys(collect_work_tags(work), work))
         else:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
+
+    def take_from(self, ready: deque[Work], most: int) -> list[Work]:
+        """Take work that it asks for from the front of ``ready``, no more than ``most`` pieces; return it."""
+        works: list[Work] = []
+        totals, given, (most_works, most_content, _) = self.totals, self.given, self.credit
+        while ready and len(works) < most:
+            work = ready[0]
+            if work[1:] == WHOLE_OPERATION and work.operation.kind is UPLOAD:  # nearly all: without a call for each
+                row, size = work.operation.id, work.operation.size
+                if given and (totals[0] >= most_works or size > max(0, most_content - totals[1])):
+                    break
+                totals[0] += 1
+                totals[1] += size
+                given[row, WHOLE, 0] = work
+            else:
+                weight = compute_work_weight(work)
+                if not self.fits(work, weight):
+                    break
+                self.dispatch(work, weight)
+            works.append(ready.popleft())
+        return works
 
     def on_results(self, results: Sequence[Result], status: Status, stored: Sequence[ShortRow] = ()) -> int:
         """Note the results, and the work it asks for now; return the bytes on the wire since the last time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -374,6 +375,30 @@ def test_credentials_are_handed_on_every_half_minute(clock, after, given):
     sign_in.refresh()
 
     assert executor.given == given
+
+
+@pytest.mark.parametrize(
+    "credit", [Credit(3, 1000, 0), Credit(10, 25, 0), Credit(10, 5, 0), Credit(0, 0, 0), Credit(10, 1000, 0)]
+)
+@pytest.mark.parametrize("held", [0, 1])
+@pytest.mark.parametrize("sizes", [(10, 10, 10, 10), (10, 0, 30, 0, 0), (0, 0), ()])
+def test_plain_uploads_are_taken_as_each_work_is_that_fits(credit: Credit, held: int, sizes: tuple[int, ...]):
+    """The same uploads twice: as whole operations, which have a short way, and one by one."""
+    ready = deque(
+        Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", size, id=row)) for row, size in enumerate(sizes)
+    )
+    together, alone = WorkerState("a"), WorkerState("b")
+    for state in (together, alone):
+        for row in range(held):
+            state.dispatch(Work(Operation(Kind.COPY, "c", Reason.METADATA, id=90 + row)), 7)
+        state.on_results([], Status(0, credit))
+    singly, waiting = [], deque(ready)
+    while waiting and len(singly) < 3 and alone.fits(waiting[0], compute_work_weight(waiting[0])):
+        alone.dispatch(waiting[0], compute_work_weight(waiting[0]))
+        singly.append(waiting.popleft())
+
+    assert together.take_from(ready, 3) == singly
+    assert (ready, together.given, together.totals) == (waiting, alone.given, alone.totals)
 
 
 def test_deletes_that_succeeded_together_are_off_the_workers_hands():
