@@ -34,7 +34,7 @@ class Rows:
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        return self._read()
+        return self._read() if self._count else iter(())  # most jobs have no failure: no row is looked at for one
 
 
 class Spool:

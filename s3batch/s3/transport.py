@@ -351,7 +351,8 @@ class Transport:
 
     def _judge(self, task: Task, request: Request, response: Response) -> None:
         if validation.is_stored(request, response) or (
-            self._bandwidth is None and validation.is_found(request, response)
+            self._bandwidth is None
+            and (validation.is_found(request, response) or validation.is_fetched(request, response))
         ):
             self.window.grow()
             self.loop.resume(task, response)

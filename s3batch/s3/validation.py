@@ -175,6 +175,17 @@ def is_found(request: Request, response: Response) -> bool:
     )
 
 
+def is_fetched(request: Request, response: Response) -> bool:
+    """Return whether this is S3's usual answer to a GET of a whole object: its content, with an ETag and its size."""
+    headers = response.headers
+    return (
+        response.status == 200
+        and request.name == "GetObject"
+        and len(headers.get("etag", "")) > _QUOTES
+        and _SIZE.match(headers.get("content-length", "")) is not None
+    )
+
+
 _SIZE = re.compile(r"[0-9]{1,18}\Z")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.reporting.json_stream import iterate_document_text
+from s3batch.reporting.json_stream import Rows, iterate_document_text
 from s3batch.reporting.report import (
     EarlierJobs,
     format_end_block,
@@ -267,3 +267,13 @@ def test_the_resume_line_survives_a_shell() -> None:
 
 def test_the_resume_line_of_the_default_journal_is_short() -> None:
     assert format_resume_command("J1", "/state/x.db", True) == "s3batch resume J1"
+
+
+def test_a_list_of_no_rows_is_never_read() -> None:
+    """The failures of a job without any: finding none of them would read every row of the journal."""
+
+    def read():
+        raise AssertionError("it was read")
+
+    assert list(Rows(read, 0)) == []
+    assert list(Rows(lambda: iter([1]), 1)) == [1]

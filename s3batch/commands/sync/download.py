@@ -133,6 +133,8 @@ class DownloadJob(DirectionJob):
     _named: ListedKeys | None = None
     """The objects of that list, in the place of a listing."""
     cluster: Cluster | None = field(default=None, kw_only=True)
+    _proved: dict[str, int] | None = field(default=None, kw_only=True)
+    """The proofs of content, once everything is fetched: counting them reads every row."""
 
     @property
     def bucket(self) -> Bucket:
@@ -287,7 +289,8 @@ class DownloadJob(DirectionJob):
 
     def warn_of_unproved(self) -> None:
         """Warn of objects whose content nothing but their size proves."""
-        count = self.journal.outcomes.count_proofs().get(ContentProof.SIZE, 0)
+        self._proved = self.journal.outcomes.count_proofs()
+        count = self._proved.get(ContentProof.SIZE, 0)
         if not count:
             return
         named = self.journal.outcomes.read_unproved(NAMED)
@@ -368,7 +371,8 @@ class DownloadJob(DirectionJob):
 
     def complete_document(self, document: Document) -> Document:
         """Return the document with the proofs of content, that of a dry run with its plan."""
-        proved = dict.fromkeys(ContentProof, 0) | self.journal.outcomes.count_proofs()
+        found = self.journal.outcomes.count_proofs() if self._proved is None else self._proved
+        proved = dict.fromkeys(ContentProof, 0) | found
         return {**super().complete_document(document), "proved": proved}
 
 
