@@ -32,6 +32,7 @@ class Action:
         self.folder, self.workspace = folder, folder / "work"
         self.workspace.mkdir(exist_ok=True)
         given = {name: row.get("default", "") for name, row in self.action["inputs"].items()} | inputs
+        self.event: dict[str, object] = {"repository": {"default_branch": "main"}}
         self.environ = runner | GITHUB | {f"INPUT_{name.upper()}": value for name, value in given.items()}
 
     def run(self, step: str) -> Finished:
@@ -41,7 +42,7 @@ class Action:
         for path in files.values():
             path.write_text("")
         event = self.folder / "event.json"
-        event.write_text(json.dumps({"repository": {"default_branch": "main"}}))
+        event.write_text(json.dumps(self.event))
         environ = self.environ | {name: str(path) for name, path in files.items()}
         environ |= {"GITHUB_EVENT_PATH": str(event), "GITHUB_WORKSPACE": str(self.workspace)}
         environ |= {f"STATE_{name}": value for name, value in state.items()} if step == "post" else {}
@@ -112,6 +113,38 @@ def test_a_fallback_is_named_and_the_key_saved(cache, store):
     assert second.run("post").code == 0
     assert (outputs["cache-hit"], outputs["cache-matched-key"]) == ("false", "deps-1")
     assert "PutObject" in [request.name for request in store.requests]
+
+
+@pytest.mark.parametrize(("source", "saves"), [("octo/site", True), ("mallory/site", False)], ids=["own", "fork"])
+def test_a_pull_request_restores_from_its_target_and_one_of_a_fork_saves_nothing(cache, store, source, saves):
+    base = cache(path="v", key="k")
+    (base.workspace / "v").mkdir()
+    (base.workspace / "v" / "a").write_text("a")
+    base.run("main")
+    base.run("post")
+    shutil.rmtree(base.workspace / "v")
+    pull = cache(path="v", key="k2", restore_keys="k")
+    pull.environ |= {
+        "GITHUB_EVENT_NAME": "pull_request", "GITHUB_REF": "refs/pull/12/merge", "GITHUB_HEAD_REF": "feat",
+        "GITHUB_BASE_REF": "main",
+    }  # fmt: skip
+    sides = {
+        "head": {"ref": "feat", "repo": {"full_name": source}},
+        "base": {"ref": "main", "repo": {"full_name": "octo/site"}},
+    }
+    pull.event |= {"number": 12, "pull_request": {"number": 12, **sides}}
+    before = set(store.objects["caches"])
+
+    restored = pull.run("main")
+    outputs = pull.read("github_output")
+    saved = pull.run("post")
+
+    assert (restored.code, saved.code) == (0, 0), restored.stderr + saved.stderr
+    assert (outputs["cache-hit"], outputs["cache-matched-key"]) == ("false", "k")
+    assert (pull.workspace / "v" / "a").read_text() == "a"
+    made = set(store.objects["caches"]) - before
+    assert bool(made) is saves
+    assert all("octo/site/~pr-12" in key or key.startswith("v1/c/") for key in made)
 
 
 def test_read_only_saves_nothing(cache, store):
