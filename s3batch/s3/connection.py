@@ -187,6 +187,7 @@ class ResponseParser:
             self.keep = False
         if self._length:
             self._room = self._bounds.body_limit(self._call, status)
+        self._call = None  # an idle connection is not to hold the body of its last request
 
     def _dechunked(self) -> Response | None:
         """Move the content of received chunks to the body; return the answer once the last one has arrived."""

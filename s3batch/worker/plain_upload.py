@@ -20,16 +20,18 @@ from s3batch.s3.checked_upload import FirstAttempt, checksum_line
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import RequestError
 from s3batch.s3.plain_put import PlainPut
+from s3batch.s3.responses import date_of, etag_of
+from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.source.reader import BLOCK
 from s3batch.worker.dispatch import carry_out
-from s3batch.worker.versions import with_version
+from s3batch.worker.versions import VERSION_ID, with_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
 
     from s3batch.model import Attributes
     from s3batch.s3.plain_put import PlainPuts
-    from s3batch.s3.requests import Request
+    from s3batch.s3.requests import Request, Response
     from s3batch.worker.context import Tools
 
 _HEADERS_KEPT = 4096
@@ -56,9 +58,13 @@ class PlainUpload(PlainPut):
 
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         """Give the result of a file that the store has."""
-        told = (request_id, seconds, len(self.body), etag, self.checksum[1], seconds_of(date), self.fingerprint)
-        result = good_result(self.row, *told)
-        self.uploads.on_stored(result if not version else with_version(result, self.work.operation, version))
+        self.uploads.on_stored(self._make_result(etag, seconds_of(date), request_id, version, seconds))
+
+    def _make_result(self, etag: str, date: float, request_id: str, version: str, seconds: float) -> Result:
+        name, value = self.checksum
+        kept = value if name.startswith("x-amz-") else ""  # the store keeps no Content-MD5
+        result = good_result(self.row, request_id, seconds, len(self.body), etag, kept, date, self.fingerprint)
+        return result if not version else with_version(result, self.work.operation, version)
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the upload goes on in the general way, after the response to its request."""
@@ -67,12 +73,22 @@ class PlainUpload(PlainPut):
 
     @types.coroutine
     def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
+        tools = self.uploads.tools
         try:
-            asked = FirstAttempt(request, (yield request))
+            response: Response = yield request
+            proof = confirmed_checksum(response, request, dict([self.checksum])) if response.ok else None
+            if proof is not None and not (tools.found or tools.warnings):
+                return [self._judge_proved(response)]
+            asked = FirstAttempt(request, response)
         except RequestError as error:
             asked = FirstAttempt(request, error)
-        results = yield from carry_out(self.work, self.uploads.tools, asked)
+        results = yield from carry_out(self.work, tools, asked)
         return [each._replace(seconds=self.uploads.clock() - self.begun) for each in results]
+
+    def _judge_proved(self, response: Response) -> Result:
+        """Return the result of an upload whose response proves the body: its checksum is not computed again."""
+        told = (response.headers.get("x-amz-request-id", ""), response.headers.get(VERSION_ID, ""))
+        return self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)
 
 
 class PlainUploads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import time
@@ -22,8 +23,8 @@ from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError
 from s3batch.settings.table import Settings
-from s3batch.worker import plain_upload
 from s3batch.worker.context import Brief
+from s3batch.worker.plain_upload import PlainUpload
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step
 from tests.rig.stamps import stamp_at
 
@@ -206,13 +207,13 @@ AT_REST = 0.03
 def general(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the rows of uploads that went the general way."""
     rows: list[int] = []
-    real = plain_upload.carry_out
+    real = PlainUpload.unfold
 
-    def noted(work: Work, *more: Any) -> Any:
-        rows.append(work.operation.id)
-        return real(work, *more)
+    def noted(upload: PlainUpload, request: requests.Request) -> Any:
+        rows.append(upload.row)
+        return real(upload, request)
 
-    monkeypatch.setattr(plain_upload, "carry_out", noted)
+    monkeypatch.setattr(PlainUpload, "unfold", noted)
     return rows
 
 
@@ -333,6 +334,27 @@ def test_a_body_that_the_socket_does_not_take_at_once_arrives_whole(
 
     assert errors == [""] * 3
     assert server.bodies[2] == body
+
+
+def test_a_content_md5_is_no_checksum_that_the_store_keeps(
+    upload_to: Callable[..., Upload], general: list[int]
+) -> None:
+    with Scripted([[answer(**{NAME: ""})] * 3]) as server:
+        upload = upload_to(server, checksum="md5")
+        results = [upload(row) for row in (1, 2, 3)]
+
+    assert general == [1, 2]
+    assert [(result.error, result.etag, result.checksum) for result in results] == [("", MD5, "")] * 3
+    assert all(b"content-md5: " in head for _, head in server.heads)
+
+
+def test_an_idle_connection_does_not_hold_the_body_of_its_last_request(upload_to: Callable[..., Upload]) -> None:
+    with Scripted([[answer()] * 3]) as server:
+        upload_to(server)(1)
+        gc.collect()
+        held = [each for each in gc.get_objects() if type(each) is requests.Request and bytes(each.body) == BODY]
+
+    assert held == []
 
 
 def test_the_reference_lane_and_requests_without_signature_take_no_short_way(
