@@ -236,7 +236,7 @@ def test_resume_takes_anew_credentials_speed_journal_and_output_only():
         "sign_payload", "workers", "max_concurrency", "max_duration", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
         "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
         "cache_secret", "log_level", "all_jobs", "yes", "source_endpoint_url", "source_region", "source_path_style",
-        "source_profile", "source_access_key", "source_secret_key", "source_session_token", "sse_c_key", "no_sign_request",
+        "source_profile", "source_access_key", "source_secret_key", "source_session_token", "sse_c_key", "source_sse_c_key", "no_sign_request",
         "request_payer", "copy_part_size",
         "json_lines", "report", "on_done", "ping",
     }  # fmt: skip

@@ -25,6 +25,8 @@ COLUMNS = {
     "plan/decide.py": "the time of a file that its object preserves, which is an attribute",
     "commands/plans/apply.py": "the time of an object, not of a file",
     "plan/decide_download.py": "the size of a file against that of its object, which has no stamp",
+    "source/reader.py": "whether a file is younger than a tick of the clock",
+    "worker/landing.py": "a file against the journal of a saved plan, which keeps neither kind nor size",
     "worker/fetch.py": "the same, and the time that an object gives its file",
     "worker/fetch_parts.py": "the same, of an unfinished file",
     "files/private.py": "whether a file of our own is larger than it may be",
