@@ -17,22 +17,21 @@ from typing import Self
 
 from s3batch.archive.paths import is_inside, is_safe_name, join_path, split_path
 from s3batch.errors import ArchiveError
+from s3batch.files.beneath import PASSAGE, KeptDirectories, open_step, open_top
 
 _KEEP = 200  # open descriptors; a process may have 1,024 by default on Linux
 _LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR)
-PASSAGE = getattr(os, "O_PATH", os.O_RDONLY)
-"""For directories that are only passed through; listing one needs ``os.O_RDONLY``."""
 
 
 class Directories:
     """Descriptors by path. They stay open until :meth:`close`, or until many others were asked for."""
 
     def __init__(self, workspace: str, roots: Sequence[str], *, access: int = PASSAGE) -> None:
-        self._flags = access | os.O_DIRECTORY | os.O_CLOEXEC
+        self._access = access
         self._anchors = {"": workspace} | {
             split_path(root)[0]: split_path(root)[0] for root in roots if root.startswith("/")
         }
-        self._open: dict[str, int] = {}
+        self._open = KeptDirectories(_KEEP)
 
     def open(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor of the directory, valid until the next call; with ``make`` create missing directories.
@@ -62,13 +61,11 @@ class Directories:
 
     def close(self) -> None:
         """Close all; the object can be used again."""
-        while self._open:
-            os.close(self._open.popitem()[1])
+        self._open.close()
 
     def forget(self, path: str) -> None:
         """Close what is at or below ``path``: it is being moved or removed."""
-        for known in [known for known in self._open if known == path or known.startswith(path + "/")]:
-            os.close(self._open.pop(known))
+        self._open.forget(path)
 
     def __enter__(self) -> Self:
         return self
@@ -81,23 +78,12 @@ class Directories:
     def _open_anchor(self, path: str, make: bool) -> int:
         if make:
             os.makedirs(self._anchors[path], exist_ok=True)
-        return self._keep(path, os.open(self._anchors[path], self._flags))
+        return self._open.keep(path, open_top(self._anchors[path], self._access))
 
     def _step(self, parent: int, name: str, path: str, make: bool) -> int:
         try:
-            return self._keep(path, os.open(name, self._flags | os.O_NOFOLLOW, dir_fd=parent))
-        except FileNotFoundError:
-            if not make:
-                raise
+            return self._open.keep(path, open_step(parent, name, path, make=make, access=self._access))
         except OSError as error:
             if error.errno in _LINK_ERRORS:
                 raise ArchiveError(f"{path} is a symbolic link or not a directory; it is not followed") from error
             raise
-        os.mkdir(name, dir_fd=parent)
-        return self._step(parent, name, path, make=False)
-
-    def _keep(self, path: str, descriptor: int) -> int:
-        if len(self._open) >= _KEEP:
-            os.close(self._open.pop(next(iter(self._open))))
-        self._open[path] = descriptor
-        return descriptor

@@ -32,6 +32,7 @@ from s3batch.archive.undo_log import UndoLog
 from s3batch.archive.validate import Limits
 from s3batch.archive.zstd import Readable
 from s3batch.errors import ArchiveError
+from s3batch.files.beneath import create_new_file
 from s3batch.files.opener import require_regular_file
 
 _HEAD = 512  # bytes: the first block of a tar; gzip and zstd show in the first four
@@ -47,7 +48,6 @@ _META = (
 )
 _NOWHERE = "/.s3batch/nowhere"
 _THERE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstd.StreamError, UnicodeError)
 
 
@@ -259,7 +259,7 @@ class _Extraction:
 
     def _make_file(self, member: tarfile.TarInfo, path: str, blocks: Iterable[bytes]) -> None:
         parent, name = self._make_room(path)
-        file = os.open(name, _NEW, 0o600, dir_fd=parent)
+        file = create_new_file(name, 0o600, parent)
         try:
             for block in blocks:
                 self.done.size += _write_block(file, block)

@@ -24,11 +24,11 @@ from s3batch.archive.restore_plan import OURS, RestorePlan
 from s3batch.archive.undo_log import UndoLog
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
+from s3batch.files.beneath import create_new_file, open_into
 from s3batch.files.umask import read_umask
 from s3batch.model import Stamp, stamp_of
 
 _STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_room(plan: RestorePlan, workspace: str) -> None:
@@ -175,7 +175,7 @@ def _open_up_directories(plan: RestorePlan, directories: Directories) -> None:
 def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     """Make a file of the right size that reads as zeros."""
     parent, name = split_path(plan.path(row))
-    file = os.open(name, _NEW, 0o600, dir_fd=directories.open(parent))
+    file = create_new_file(name, 0o600, directories.open(parent))
     try:
         os.ftruncate(file, plan.manifest.tree.sizes[plan.content.get(row, row)])
     finally:
@@ -185,7 +185,7 @@ def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
 def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     tree = plan.manifest.tree
     parent, name = split_path(plan.path(row))
-    file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directories.open(parent))
+    file = open_into(name, directories.open(parent))
     try:
         owner = plan.owner(row)
         if owner is not None and not set_owner(file, owner):

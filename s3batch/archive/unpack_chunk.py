@@ -20,10 +20,8 @@ from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable
 from s3batch.archive.restore_plan import PIECE
 from s3batch.errors import ArchiveError
+from s3batch.files.beneath import create_file_anew, open_into, write_all
 from s3batch.model import ChunkSpec
-
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_INTO = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnpackedChunk(Record, kw_only=True):
@@ -145,10 +143,10 @@ class _Writing:
     def _write_file(
         self, parent: int, name: bytes, mode: int, mtime_ns: int, content: memoryview, owner: tuple[int, int]
     ) -> None:
-        file = _open_new(name, mode, parent)
+        file = create_file_anew(name, mode, parent)  # the place was free: only a dead worker can have left one
         try:
             if os.write(file, content) != len(content):
-                _write_rest(file, content)
+                write_all(file, content)  # from the start: that write was cut short
             if owner != (0, 0) and not set_owner(file, owner):
                 self._unowned += 1
             os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -172,28 +170,10 @@ class _Writing:
         )
 
 
-def _open_new(name: bytes, mode: int, parent: int) -> int:
-    """Make a new file. An existing one can only come from a worker that died, because the place was free."""
-    try:
-        return os.open(name, _NEW, mode, dir_fd=parent)
-    except FileExistsError:
-        os.unlink(name, dir_fd=parent)
-        return os.open(name, _NEW, mode, dir_fd=parent)
-
-
-def _write_rest(file: int, content: memoryview) -> None:
-    """Write from the start: the write before was cut short."""
-    done = 0
-    while done < len(content):
-        done += os.pwrite(file, content[done:], done)
-
-
 def _write_piece(parent: int, name: bytes, content: memoryview, start: int) -> None:
     """Write a stretch of a large file, which exists at full size."""
-    file = os.open(name, _INTO, dir_fd=parent)
+    file = open_into(name, parent)
     try:
-        done = 0
-        while done < len(content):
-            done += os.pwrite(file, content[done:], start + done)
+        write_all(file, content, start)
     finally:
         os.close(file)

@@ -18,8 +18,16 @@ import stat
 import time
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from s3batch.files.beneath import (
+    KeptDirectories,
+    create_file_anew,
+    create_new_file,
+    name_path,
+    open_step,
+    open_top,
+)
 from s3batch.files.private import OWN_DIRECTORY, make_directory
 
 if TYPE_CHECKING:
@@ -27,9 +35,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = f"{OWN_DIRECTORY}/tmp"  # noqa: S108 - a directory of the target
 """The directory of unfinished files, relative to the target."""
-_PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _KEPT = 128
@@ -44,7 +50,7 @@ class TargetTree:
     def __init__(self, root: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
-        self._open: dict[str, int] = {}
+        self._open = KeptDirectories(_KEPT)
         self._missing: set[str] = set()
         """Directories that were not there, for as long as open ones are trusted."""
         self._opened = clock()
@@ -76,22 +82,15 @@ class TargetTree:
             missing.append(name)
         descriptor = self._open.get(path)
         if descriptor is None:
-            descriptor = self._keep("", os.open(self._root, _PASSAGE))
+            descriptor = self._open.keep("", open_top(self._root))
         for name in reversed(missing):
             path = f"{path}/{name}" if path else name
-            descriptor = self._keep(path, _open_step(descriptor, name, path, make=make))
+            descriptor = self._open.keep(path, open_step(descriptor, name, path, make=make))
             self._missing.discard(path)
         return descriptor
 
-    def _keep(self, path: str, descriptor: int) -> int:
-        if len(self._open) >= _KEPT:
-            os.close(self._open.pop(next(iter(self._open))))
-        self._open[path] = descriptor
-        return descriptor
-
     def _close_directories(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
+        self._open.close()
         self._missing.clear()
 
     def close(self) -> None:
@@ -145,7 +144,7 @@ class TargetTree:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _with_path(error, path) from None
+            raise name_path(error, path) from None
 
     def open_file(self, path: str) -> int:
         """Return a descriptor to read a regular file; EINVAL for anything else."""
@@ -162,7 +161,7 @@ class TargetTree:
         try:
             os.unlink(name, dir_fd=self.open_directory(parent))
         except OSError as error:
-            raise _with_path(error, path) from None
+            raise name_path(error, path) from None
 
     def remove_empty(self, path: str, levels: int) -> None:
         """Remove the directory ``path`` if it is empty, and so many more above it as long as they are."""
@@ -172,12 +171,8 @@ class TargetTree:
                 os.rmdir(name, dir_fd=self.open_directory(parent))
             except OSError:
                 return
-            self._forget(path)
+            self._open.forget(path)
             path = parent
-
-    def _forget(self, path: str) -> None:
-        if (known := self._open.pop(path, None)) is not None:
-            os.close(known)
 
     # --- unfinished files ---------------------------------------------------------------------
 
@@ -185,9 +180,9 @@ class TargetTree:
     def temporary(self) -> int:
         """A descriptor of the directory of unfinished files, which is made if it is missing."""
         if self._temporary < 0:
-            own = _open_step(self.open_directory(""), OWN_DIRECTORY, OWN_DIRECTORY, make=True, mode=0o700)
+            own = open_step(self.open_directory(""), OWN_DIRECTORY, OWN_DIRECTORY, make=True, mode=0o700)
             try:
-                passage = _open_step(own, "tmp", TEMPORARY, make=True, mode=0o700)
+                passage = open_step(own, "tmp", TEMPORARY, make=True, mode=0o700)
             finally:
                 os.close(own)
             try:
@@ -210,15 +205,11 @@ class TargetTree:
 
     def create(self, name: str) -> int:
         """Return a descriptor of a new unfinished file, whose mode is that of a new file of the user."""
-        return os.open(_plain_name(name), _NEW, 0o666, dir_fd=self.temporary)
+        return create_new_file(_plain_name(name), 0o666, self.temporary, os.O_RDWR)
 
     def create_anew(self, name: str) -> int:
         """Return a descriptor of a new unfinished file; one of that name, which a worker left, is removed."""
-        try:
-            return self.create(name)
-        except FileExistsError:
-            self.discard(name)
-            return self.create(name)
+        return create_file_anew(_plain_name(name), 0o666, self.temporary, os.O_RDWR)
 
     def open_unfinished(self, name: str) -> int:
         """Return a descriptor of an unfinished file, to read and write. Raises OSError."""
@@ -263,7 +254,7 @@ class TargetTree:
                 os.rename(name, last, src_dir_fd=self.temporary, dst_dir_fd=directory)
             return os.stat(last, dir_fd=directory, follow_symlinks=False)
         except OSError as error:
-            raise _with_path(error, path) from None
+            raise name_path(error, path) from None
 
 
 def mode_of_replaced(info: os.stat_result | None) -> int | None:
@@ -274,14 +265,6 @@ def mode_of_replaced(info: os.stat_result | None) -> int | None:
 def set_times(descriptor: int, mtime_ns: int) -> None:
     """Set the times of an open file. Raises OSError or OverflowError for a time that the file system cannot hold."""
     os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-
-
-def write_all(descriptor: int, content: Any, offset: int = 0) -> None:
-    """Write all of ``content`` at ``offset``. Raises OSError."""
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def sync_file_system(descriptor: int) -> None:
@@ -299,25 +282,6 @@ def _find_syncfs() -> Callable[[int], int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
-def _open_step(above: int, name: str, path: str, *, make: bool, mode: int = 0o777) -> int:
-    """Return a descriptor of a directory in an open one; ``path`` is for the error."""
-    for _ in range(2):
-        try:
-            return os.open(name, _PASSAGE | os.O_NOFOLLOW, dir_fd=above)
-        except FileNotFoundError as error:
-            if not make:
-                raise _with_path(error, path) from None
-        except OSError as error:
-            raise _with_path(error, path) from None
-        try:
-            os.mkdir(name, mode, dir_fd=above)
-        except FileExistsError:
-            pass  # another worker made it, or something else is there, which the next turn says
-        except OSError as error:
-            raise _with_path(error, path) from None
-    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-
 def _plain_name(name: str) -> str:
     """Return the name of an unfinished file. Raises OSError for one that leads elsewhere: a journal may be planted."""
     if "/" in name or name in ("", ".", ".."):
@@ -331,7 +295,3 @@ def _split(path: str) -> tuple[str, str]:
     if name in ("", ".", ".."):
         raise OSError(errno.EINVAL, "it has a component that is no name", path)
     return parent, name
-
-
-def _with_path(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, error.strerror, path)

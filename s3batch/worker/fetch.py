@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.failpoints import reach_failpoint
-from s3batch.files.tree import write_all
+from s3batch.files.beneath import write_all
 from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, good_result, has_stamp, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_body

@@ -14,7 +14,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.files.tree import write_all
+from s3batch.files.beneath import write_all
 from s3batch.model import Result, State, Step, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_bytes

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.files.tree import TEMPORARY, TargetTree, write_all
+from s3batch.files.beneath import write_all
+from s3batch.files.tree import TEMPORARY, TargetTree
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import socket
 from contextlib import suppress
 from typing import NamedTuple
 
-from s3batch.files.tree import TEMPORARY, TargetTree, write_all
+from s3batch.files.beneath import write_all
+from s3batch.files.tree import TEMPORARY, TargetTree
 
 _MOST = 256
 """Bytes of a probe."""
