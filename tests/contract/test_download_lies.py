@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -192,7 +193,9 @@ def test_a_link_that_is_planted_while_it_runs_leads_nowhere(download, fake, tmp_
         if request.name != "GetObject":
             return
         gets.append(request)
-        if len(gets) == 5:
+        if (site / "dir").is_symlink():
+            time.sleep(0.05)  # the others come after the half second for which an open directory is trusted
+        elif len(gets) >= 5:
             site.mkdir(exist_ok=True)
             if (site / "dir").exists():
                 (site / "dir").rename(site / "moved")
