@@ -404,7 +404,7 @@ static int list(conn *c, const char *bucket, size_t bl, const char *q) {
   }
   if (!start) {
     pthread_mutex_lock(&own_lock);
-    if (own_body && !strcmp(own_bucket, loc))
+    if (own_body && !strcmp(own_bucket, loc) && !strncmp(own_key, pre, strlen(pre)))
       n += snprintf(o + n, cap - n,
                     "<Contents><Key>%s</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%032zx-1&quot;</ETag><Size>%zu</"
                     "Size><StorageClass>STANDARD</StorageClass></Contents>",

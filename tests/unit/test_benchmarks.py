@@ -185,6 +185,11 @@ def test_the_null_server_gives_what_it_lists_with_a_checksum_that_proves_it(tmp_
         asked.add_header("range", f"bytes={(32 << 20) - 5}-{(32 << 20) + 4}")
         across = urllib.request.urlopen(asked).read()
         uploads = urllib.request.urlopen(f"{sink.url}/bench?uploads").read().decode()
+        kept = urllib.request.Request(f"{sink.url}/bench/a/.s3batch/x", data=b"kept", method="PUT")
+        urllib.request.urlopen(kept).read()
+        same, other = (
+            urllib.request.urlopen(f"{sink.url}/bench?list-type=2&prefix={prefix}").read() for prefix in ("a/", "b/")
+        )
 
     md5 = hashlib.md5(body).hexdigest()
     assert len(body) == size
@@ -193,3 +198,4 @@ def test_the_null_server_gives_what_it_lists_with_a_checksum_that_proves_it(tmp_
     assert base64.b64decode(told["x-amz-checksum-crc64nvme"]) == checksums.crc64nvme(body).to_bytes(8, "big")
     assert across == body[(32 << 20) - 5 : (32 << 20) + 5]
     assert "<ListMultipartUploadsResult" in uploads
+    assert (same.count(b"<Key>"), other.count(b"<Key>")) == (1, 0)
