@@ -182,7 +182,8 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     etag = strip_etag(etag_in(response))
     head = await send_allowing_refusal(requests.head_object(operation.key))
     same = await _is_stored_as_source(operation, etag, source, head)
-    if same is False or (operation.recheck and await find_source_difference(operation, source, head, tools)):
+    may_be_foreign = operation.recheck and is_streamed(operation)  # copied parts are only ever those of the journal
+    if same is False or (may_be_foreign and await find_source_difference(operation, source, head, tools)):
         return _differs(work)  # of a part, or of the attributes that another program has begun the upload with
     if same is None and is_streamed(operation) and etag_of(source) != etag:
         tools.warn(SIZE_ONLY)
