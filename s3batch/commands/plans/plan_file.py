@@ -183,9 +183,9 @@ def _is_count(value: object) -> bool:
 
 
 def _open_plan(path: str, *, private: bool) -> BinaryIO:
-    flags = os.O_RDONLY | os.O_NONBLOCK  # a FIFO must not hang
+    flags, is_file = os.O_RDONLY | os.O_NONBLOCK, os.path.isfile(path)  # a FIFO must not hang
     try:
-        descriptor = open_private_file(path, flags) if private and os.path.lexists(path) else os.open(path, flags)
+        descriptor = open_private_file(path, flags) if private and is_file else os.open(path, flags)
         file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
     except PrivateFileError as error:
         raise JournalError(
@@ -194,7 +194,7 @@ def _open_plan(path: str, *, private: bool) -> BinaryIO:
         ) from error
     except OSError as error:
         raise SettingsError(f"the plan {path} cannot be read: {error.strerror}", hint="name a plan file") from error
-    if not os.path.isfile(path):
+    if not is_file:
         file.close()
         raise SettingsError(f"the plan {path} is no file", hint="name a plan file")
     return file
