@@ -154,6 +154,8 @@ class Tools:
     """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
     copies_work: bool = False
     """The store has copied an object of the source."""
+    copies_denied: int = 0
+    """The number of copies that were refused with 403."""
     copies_refused: tuple[Quirks, str, bool] | None = None
     """Whether a call is known not to copy, as these quirks say: asked for each object."""
     copies_probed: bool = False

@@ -35,9 +35,12 @@ ARCHIVED = "InvalidObjectState"
 _ARCHIVED = frozenset({ARCHIVED, "ObjectNotInActiveTierError"})
 """The same, and its code for a copy of such an object."""
 STREAM_WARNING = "objects are streamed through s3batch, because the store does not copy them"
+REFUSED_COPY_WARNING = "objects are streamed through s3batch where their copies are refused"
 SIZE_ONLY = "only the size of some streamed objects proves that they came whole: their source tells neither a checksum nor an MD5"
 _COPY_FAULTS = frozenset({405, 501})
 """Statuses of a store that copies no objects at all."""
+_REFUSED_OFTEN = 3
+"""Copies refused with 403 before any worked, after which no other is tried: a single object may lack a permission."""
 
 
 def find_source(tools: Tools) -> SourceBucket:
@@ -156,17 +159,27 @@ def _name_source_copies(tools: Tools) -> str:
 
 
 def note_refused_copies(request: str, fault: Fault, tools: Tools) -> None:
-    """Note that the store does not copy objects of the source by ``request``, and warn of it once."""
-    about = _name_source_copies(tools) if fault.status == 403 else request
-    if tools.note(Quirk(QuirkKind.REFUSED, about, f"HTTP {fault.status} {fault.code}")):
+    """Note that the store refuses to copy an object of the source by ``request``, and warn of it once."""
+    if fault.status == 403:
+        _note_denied_copy(request, fault, tools)
+    elif tools.note(Quirk(QuirkKind.REFUSED, request, f"HTTP {fault.status} {fault.code}")):
         tools.warn(refusal_words(request, fault.code, fault.message, STREAM_WARNING))
 
 
+def _note_denied_copy(request: str, fault: Fault, tools: Tools) -> None:
+    """Count a copy that lacks a permission. The first one is no quirk: the order of the objects is chance."""
+    tools.copies_denied += 1
+    if tools.copies_denied == 1:
+        tools.warn(refusal_words(request, fault.code, fault.message, REFUSED_COPY_WARNING))
+    if tools.copies_denied >= _REFUSED_OFTEN and not tools.copies_work:
+        tools.note(Quirk(QuirkKind.REFUSED, _name_source_copies(tools), f"HTTP {fault.status} {fault.code}"))
+
+
 async def is_refused_copy(operation: Operation, response: Response, tools: Tools) -> bool:
-    """Return whether the store copies no object of the source: 501, 405, or 403 to the first while HEAD is allowed."""
+    """Return whether an object has to be streamed: its copy is refused with 501 or 405, or with 403 while HEAD is allowed."""
     if response.status in _COPY_FAULTS:
         return True
-    if response.status != 403 or tools.copies_work or fault_of(response).code in _ARCHIVED:
+    if response.status != 403 or fault_of(response).code in _ARCHIVED:
         return False
     if refusal_for_good(response) is None:
         return False

@@ -1,7 +1,7 @@
 """Transfers an object of another bucket or prefix: the store copies it, or its content goes through this worker.
 
     CopyObject, pinned to the listed ETag ─> done
-        └ refused for good (501, 405; 403 to the first copy while HEAD is allowed)
+        └ refused for good (501, 405; 403 while HEAD is allowed)
     GET, pinned to the listed ETag ─> its content is proved ─> PUT with a checksum ─> the store confirms it
 
 A changed object is ``Changed``: it is planned again. Large ones go in parts (:mod:`s3batch.worker.transfer_parts`).
@@ -140,7 +140,7 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
 
 
 async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
-    """Copy an object by CopyObject; return ``None`` if the store does not copy objects of the source."""
+    """Copy an object by CopyObject; return ``None`` if the store refuses the copy."""
     attributes, source = tools.attributes(operation), find_source(tools)
     request = requests.copy_object(
         operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),

@@ -199,7 +199,7 @@ def test_a_resume_takes_the_key_of_the_source_again(shell, fake, sides):
     inner = fake.meddle
     fake.meddle = lambda request: (
         Reply(403, body=error("AccessDenied"))
-        if request.name == "CopyObject" and request.key == "large"
+        if request.name in {"CopyObject", "PutObject"} and request.key == "large"
         else inner(request)
     )
     words = ("sync", "s3://old", "s3://new", "--multipart-threshold", "64MiB")
