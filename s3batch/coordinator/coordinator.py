@@ -25,7 +25,7 @@ from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import InterruptedJobError, StoppedError
-from s3batch.errors import EndpointError, S3BatchError
+from s3batch.errors import EndpointError, JournalError, S3BatchError
 from s3batch.executors import collect_work_tags, count_outstanding
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
@@ -79,6 +79,8 @@ class Coordinator:
         )
         self._stage = Stage.MAIN
         self._is_stopping = False
+        self._counted_again_at = -1
+        """How many operations had been leased when the open ones were counted again."""
         self._deleted: list[tuple[float, Sequence[int]]] = []
         """Rows whose deletes have succeeded since the last transaction, each with the seconds of its request."""
 
@@ -186,9 +188,17 @@ class Coordinator:
         return planning
 
     def _count_again(self, stage: int) -> None:
-        """Lease again from the first row: the journal says that more is open than was ever handed out or counted."""
+        """Lease again from the first row: the journal says that more is open than was ever handed out or counted.
+
+        No worker has anything, so every lease in the journal is void. Raises JournalError where a pass before handed out
+        nothing: without that the job would go round without end.
+        """
+        self._journal.operations.void_leases()
         self._counts.open[stage] = self._count_open(stage)
-        self._journal.operations.rewind()
+        if self._counts.open[stage] and self._dispatcher.leased_count == self._counted_again_at:
+            count = format_plural(self._counts.open[stage], "operation")
+            raise JournalError(f"the journal counts {count} that no lease finds", hint=_ANOTHER)
+        self._counted_again_at = self._dispatcher.leased_count
         self._dispatcher.more = self._counts.open[stage] > 0
 
     def _count_open(self, stage: int) -> int:
@@ -413,5 +423,6 @@ class Coordinator:
 
 
 _OVER = object()
+_ANOTHER = "name another --journal"
 _STORED = Result(0)
 """What is heard of any plain upload that worked."""

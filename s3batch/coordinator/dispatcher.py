@@ -57,6 +57,8 @@ class Dispatcher:
         """True while the journal may hold operations of the stage at work that no lease has passed."""
         self.unleased = 0
         """The approximate number of those."""
+        self.leased_count = 0
+        """The number of operations that leases by order have handed out."""
         self.comparisons = Comparisons(deps.journal)
         self._stage = Stage.MAIN
         self._ready: deque[Work] = deque()
@@ -116,6 +118,7 @@ class Dispatcher:
         if self.more and (room := self.count_room(stage)) > 0:
             leased = self._deps.journal.operations.lease(room, stage)
             self._count_taken(leased)
+            self.leased_count += len(leased)
             self.more = len(leased) == room
             self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
             reach_failpoint("leased")

@@ -135,15 +135,22 @@ class Jobs:
         self._set_learned(dead)
 
     def learn_facts(self, late: float = 0.0) -> None:
-        """Turn what this job has done into facts about the target. Doing it again changes nothing.
+        """Turn what this job has done into facts about the target, after its last operation: none is left to take over.
 
         ``late``: seconds by which LastModified of a write may be later than the Date of its response.
+        """
+        self.learn_facts_so_far(late)
+        self._set_learned([self._current.job.number])
+
+    def learn_facts_so_far(self, late: float = 0.0) -> None:
+        """Turn what this job has done by now into facts, with operations still to come. Doing it again changes nothing.
+
+        ``late``: see :meth:`learn_facts`.
         """
         job, floor, last = self._current.job, self._current.floor, self._operations.last
         for first in range(floor, last, self._at_once):  # a signal may end it between two
             with self._transaction.batch():
                 self._objects.learn([job.number], first, min(first + self._at_once, last), job.started, late)
-        self._set_learned([job.number])
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands, and the time where it is a state that ends a run."""
@@ -264,6 +271,6 @@ class Jobs:
             self._store.execute(f"UPDATE job SET {columns} WHERE number = ?", (*values, number))  # noqa: S608 - constants
 
     def _set_learned(self, numbers: Iterable[int]) -> None:
-        """Record that the results of these jobs are facts now."""
+        """Record that the results of these jobs are facts now, and that none of their operations is leased."""
         with self._transaction.batch():
             self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])

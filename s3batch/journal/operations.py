@@ -268,6 +268,12 @@ class Operations:
             self.rewind()
             return self._put_back_leased(floor, self.last, str(number))
 
+    def void_leases(self) -> int:
+        """Void the leases of this job and of those it takes, while no worker has any of them; return how many there were."""
+        with self._transaction.batch():
+            self.rewind()
+            return self._put_back_leased(self._current.floor, self.last, self._current.numbers)
+
     def replan(self, operation: Operation) -> None:
         """Have a pending row be about its file or object as ``operation`` has it: that changed while it was read."""
         with self._transaction.batch():

@@ -29,10 +29,12 @@ CACHE = {
 }
 DOWNLOAD = {"fetched", "landed"}
 """They are in test_download_kills.py."""
+LATE = {"looking-again"}
+"""A job gets there that looks at what a killed one had begun."""
 
 
 def test_every_point_a_sync_has_is_in_these_tables():
-    assert {point.partition(":")[0] for point in (*COORDINATOR, *WORKER)} == set(NAMES) - CACHE - DOWNLOAD
+    assert {point.partition(":")[0] for point in (*COORDINATOR, *WORKER)} == set(NAMES) - CACHE - DOWNLOAD - LATE
 
 
 @pytest.mark.parametrize("point", COORDINATOR)
@@ -45,6 +47,19 @@ def test_resume_finishes_what_a_killed_coordinator_began(scene: Scene, point: st
     assert killed.code == -signal.SIGKILL
     assert left == "dead"
     assert resumed.code == 0, resumed.stderr
+    scene.assert_all_well()
+
+
+@pytest.mark.parametrize("again", ["sync", "resume"])
+def test_a_job_that_is_killed_while_it_looks_at_what_a_killed_one_had_begun(scene: Scene, again: str):
+    scene.environment["S3BATCH_TEST_LONGEST_WAIT"] = "0"
+    first = scene.sync(crash_at="dispatched")
+    second = scene.sync(crash_at="looking-again")
+
+    third = scene.sync() if again == "sync" else scene.resume()
+
+    assert (first.code, second.code) == (-signal.SIGKILL, -signal.SIGKILL)
+    assert third.code == 0, third.stderr
     scene.assert_all_well()
 
 

@@ -97,6 +97,24 @@ def test_streams_are_finished_after_a_kill(run_elsewhere, env, server_named, mak
     look(target, tree)
 
 
+@pytest.mark.parametrize("again", ["sync", "resume"])
+def test_a_job_that_is_killed_while_it_looks_at_what_a_killed_one_had_begun(
+    run_elsewhere, env, server, make_bucket, source_of, again
+):
+    source, target = source_of(server, TREE), make_bucket()
+    target.put("out/orphan", b"x")
+    env = env | {"S3BATCH_TEST_LONGEST_WAIT": "0"}
+    words = words_of(source, target)
+
+    first = run_elsewhere(words, env=env | {"S3BATCH_TEST_CRASH_AT": "dispatched"})
+    second = run_elsewhere(words, env=env | {"S3BATCH_TEST_CRASH_AT": "looking-again"})
+    third = run_elsewhere(words if again == "sync" else ["resume"], env=env)
+
+    assert (first.code, second.code) == (-signal.SIGKILL, -signal.SIGKILL)
+    assert third.code == 0, third.stderr
+    look(target, TREE)
+
+
 def test_a_probe_that_a_kill_has_left_is_removed_by_the_next_run(env, make_bucket, source_of, server, proxy, tmp_path):
     source, target = source_of(server, TREE), make_bucket()
     env = env | {"S3BATCH_TEST_LONGEST_WAIT": "0", "S3BATCH_ENDPOINT_URL": proxy.url}

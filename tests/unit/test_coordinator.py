@@ -20,6 +20,7 @@ from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
+from s3batch.errors import JournalError
 from s3batch.executors import Credit, PollResult, Status, WorkerState, collect_work_tags
 from s3batch.journal import Journal
 from s3batch.model import (
@@ -269,6 +270,30 @@ def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
     assert Counter(work.operation.key for work in executor.given) == {str(n): 1 for n in range(900)}
     assert set(states(journal).values()) == {State.DONE}
     assert executor.most <= 64
+
+
+@pytest.mark.parametrize("state", ["leased", "pending"])
+def test_operations_that_a_job_never_handed_out_are_found_again(journal, coordinate, state):
+    coordinator = coordinate(Scripted(good))
+    taken = journal.operations.add([upload("a"), upload("b")], lease=True)
+    if state == "pending":
+        journal.operations.put_back([each.id for each in taken])
+        journal.operations.lease(2, Stage.MAIN)
+        journal.operations.put_back([each.id for each in taken])
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("c")]))
+
+    assert states(journal) == dict.fromkeys("abc", State.DONE)
+    assert journal.doubts.list_all() or state == "pending"
+
+
+def test_a_job_ends_where_the_journal_counts_operations_that_no_lease_finds(journal, coordinate, monkeypatch):
+    coordinator = coordinate(Scripted(good))
+    journal.operations.add([upload("a")])
+    monkeypatch.setattr(journal.operations, "lease", lambda limit, stage: [])
+
+    with pytest.raises(JournalError, match="counts 1 operation that no lease finds"):
+        coordinator.run(Stage.MAIN, planning(coordinator, [upload("b")]))
 
 
 def test_later_stages_wait_for_theirs(journal, coordinate):

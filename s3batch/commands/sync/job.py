@@ -270,6 +270,7 @@ class SyncJob(DirectionJob):
             self.wanted, self.journal, lambda: self.bucket, doubts, self.make_replan()
         )
         coordinator.add(operations)
+        reach_failpoint("looking-again")
         for stage in (Stage.MAIN, Stage.DELETE):
             coordinator.run(stage)
         late_requests.settle_doubts(self.journal, doubts, now)

@@ -159,7 +159,7 @@ class TransferJob(SyncJob):
         if not isinstance(fresh, Operation) or operation.reason is not Reason.LATE:
             return fresh
         if not self._has_learned:
-            self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
+            self.journal.jobs.learn_facts_so_far(quirk_memory.read_quirks_in_force(self.journal).late)
             self._has_learned = True
         _, known = self.journal.objects.look_up([operation.key])[operation.key]
         written = known is not None and is_same_file(known.local, fresh.stamp)
