@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_COLLECT_AFTER = 20_000
-"""Objects made and kept. Hardly anything here makes cycles; Python looks for them after 700, 200 times in a small run."""
+_COLLECT_AFTER = 60_000
+"""Objects made and kept: more than a start makes. Hardly anything here makes cycles, and Python looks for them after 700."""
 
 
 def program() -> NoReturn:
@@ -29,9 +30,22 @@ def program() -> NoReturn:
     for signum in _STOPPING:
         if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # ignored: started by nohup
             signal.signal(signum, note)
+    if sys.argv[1:2] == ["--version"]:
+        _print_version(noted)
     from s3batch.cli import run_program as run  # noqa: PLC0415 - after the handlers are set
 
     run(noted)
+
+
+def _print_version(noted: list[int]) -> NoReturn:
+    """Print the version, and end: without the command line, which takes longer to import than this to run."""
+    from s3batch import __version__  # noqa: PLC0415 - after the handlers are set
+    from s3batch.reporting.console import Output, standard_streams  # noqa: PLC0415 - as above
+
+    output = Output(*standard_streams())
+    output.data(f"s3batch {__version__}")
+    code = output.finish(0)
+    os._exit(128 + noted[0] if noted else code)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ an AWS library, and a typo is answered at once.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
@@ -138,13 +137,7 @@ def _finish_output(call: _Invocation) -> int:
 
         interrupter.over = True
         send_ping(url, call.output, code, time.monotonic() + _PING_SECONDS)
-    lost = call.output.lost_data()
-    if lost is None:
-        return code
-    if getattr(lost, "errno", 0) != errno.EPIPE:  # a reader that has seen enough, as `head`
-        why = getattr(lost, "strerror", None) or str(lost)
-        call.output.error(f"stdout cannot be written, so its data is lost: {why}")
-    return code or errors.EXIT_FAILED
+    return call.output.finish(code)
 
 
 def _run_checked(call: _Invocation) -> int:

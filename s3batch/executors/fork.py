@@ -14,9 +14,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import NoReturn
 
-_LOOK_AGAIN = 0.01
+_LOOK_AGAIN = (0.001, 0.002, 0.004, 0.01)
+"""Seconds to wait before each further look at a fork that ends; then always the last."""
 
 
 def is_fork_possible() -> bool:
@@ -49,6 +51,7 @@ class Fork:
     def wait(self, timeout: float) -> bool:
         """Return whether it ended within ``timeout`` seconds."""
         until = time.monotonic() + timeout
+        waits = chain(_LOOK_AGAIN, repeat(_LOOK_AGAIN[-1]))
         while not self._ended:
             try:
                 self._ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
@@ -57,7 +60,7 @@ class Fork:
             if not self._ended:
                 if time.monotonic() >= until:
                     break
-                time.sleep(_LOOK_AGAIN)
+                time.sleep(next(waits))
         return self._ended
 
 

@@ -185,15 +185,15 @@ class LocalExecutor(MessagingExecutor):
         self._aside = PollResult()
         """Outcomes for the next poll: work of processes that could not be started, and the reason."""
 
-    def start(self, content: int = sys.maxsize) -> None:
-        """Start the processes that are missing; the first work does it too, and waits for them.
+    def start(self, content: int = sys.maxsize, states: Sequence[WorkerState] = ()) -> None:
+        """Start the processes that are missing, of ``states`` or of all; work does it too, and waits for them.
 
         ``content``: bytes that they are to send first, as far as that is known.
         """
         if not self._processes and fork.is_fork_possible():
             prepare_worker(self._brief, content)
         try:
-            for state in self._states:
+            for state in states or self._states:
                 if state not in self._processes:
                     self._launch_worker(state, self._brief, _start_forked if fork.is_fork_possible() else _start_afresh)
         except OSError as error:  # no more processes, memory or descriptors may be had
@@ -227,7 +227,8 @@ class LocalExecutor(MessagingExecutor):
     def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
-            self.start(sum(map(compute_work_weight, works)))
+            alone = not self._processes and len(works) == 1  # a job of one file needs one process
+            self.start(sum(map(compute_work_weight, works)), [worker] if alone else ())
         process = self._processes.get(worker)
         if process is None:  # it could not be started
             self._aside.dropped += works

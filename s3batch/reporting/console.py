@@ -24,8 +24,8 @@ import time
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
-from urllib.parse import quote
 
+from s3batch.errors import EXIT_FAILED
 from s3batch.reporting.events import EventStream
 from s3batch.reporting.json_stream import Collected, iterate_document_text, iterate_line_text
 from s3batch.reporting.text import format_timestamp
@@ -119,6 +119,8 @@ class Output:
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Hide these values from now on, and their forms in a URL or in JSON."""
+        from urllib.parse import quote  # noqa: PLC0415 - `--version` has no secrets
+
         found = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         forms = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
         self._secrets = tuple(sorted(forms.union(self._secrets), key=len, reverse=True))
@@ -225,6 +227,16 @@ class Output:
             with self._noting_loss():
                 self._stdout.flush()
         return self._lost
+
+    def finish(self, code: int) -> int:
+        """Return the exit code of a run that would end with ``code``: stdout that lost data is told, and a failure."""
+        lost = self.lost_data()
+        if lost is None:
+            return code
+        if getattr(lost, "errno", 0) != errno.EPIPE:  # a reader that has seen enough, as `head`
+            why = getattr(lost, "strerror", None) or str(lost)
+            self.error(f"stdout cannot be written, so its data is lost: {why}")
+        return code or EXIT_FAILED
 
     def take_strays(self) -> None:
         """Make ``sys.stdout`` and ``sys.stderr`` print texts of Python and libraries only with ``--verbose``.

@@ -47,3 +47,13 @@ def test_a_sync_of_one_file_imports_nothing_heavy(tmp_path: Path, again: bool) -
 
         assert ran.stdout.splitlines()[-1] == "heavy: []"
         assert set(store.objects["b"]) == {"site/index.html"}
+
+
+def test_the_version_is_told_without_the_command_line() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "s3batch", "--version"]
+    ran = subprocess.run(command, text=True, capture_output=True, check=True)
+
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert ran.stdout.startswith("s3batch ")
+    assert "s3batch.reporting.console" in imported
+    assert not imported & {"s3batch.cli", "s3batch.settings.table", "configargparse", "hashlib", "urllib.parse"}

@@ -253,9 +253,18 @@ def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, u
     assert len(fake.objects["b"]) == 60 + 2
 
 
-def test_work_for_a_worker_that_died_unnoticed_comes_back_as_not_begun(local, upload):
+def test_one_piece_of_work_starts_one_process_and_further_work_the_others(local, upload):
     submit(local, [upload(0)])
     collect(local, lambda news: bool(news.results))
+    assert len(pids(local)) == 1
+
+    submit(local, [upload(1), upload(2)])
+    collect(local, lambda news: len(news.results) == 2)
+    assert len(pids(local)) == 2
+
+
+def test_work_for_a_worker_that_died_unnoticed_comes_back_as_not_begun(local, upload, start):
+    start(local)
     for pid in pids(local):
         os.kill(pid, signal.SIGKILL)
 
