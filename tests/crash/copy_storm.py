@@ -24,7 +24,6 @@ from pathlib import Path
 
 from tests.crash.scene import MIB, workers_of
 from tests.crash.storm_run import (
-    LATE,
     break_network,
     expect_writes_late,
     hold_up,
@@ -210,8 +209,7 @@ def storm_round(scene: CopyScene, chance: random.Random, *, evils: bool) -> Coun
         scene.assert_untouched()
     last = program.finish(scene.start())  # objects may have changed since the job was done
     assert last.code == 0, last.stderr
-    if late:
-        time.sleep(LATE)  # the program has waited for what could land; now it has
+    assert scene.proxy.wait_until_quiet(), "a late request never lands"
     scene.assert_untouched()
     scene.assert_mirrored()
     scene.assert_journal_healthy()

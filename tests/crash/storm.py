@@ -29,7 +29,7 @@ from pathlib import Path
 from s3batch.failpoints import NAMES
 from tests.crash import copy_storm, download_storm
 from tests.crash.scene import MIB, Scene, acknowledged, make_scene, workers_of
-from tests.crash.storm_run import LATE, break_network, expect_writes_late, hold_up, run_once, say, send_signal
+from tests.crash.storm_run import break_network, expect_writes_late, hold_up, run_once, say, send_signal
 from tests.rig import buckets, program, servers
 from tests.rig.proxy import FaultProxy
 
@@ -71,8 +71,7 @@ def storm_round(scene: Scene, chance: random.Random, *, evils: bool) -> Counter[
         assert resumed.code == 0 or overtaken, resumed.stderr
     last = scene.sync()  # the tree may have changed since the job was done
     assert last.code == 0, last.stderr
-    if late:
-        time.sleep(LATE)  # the program has waited for what could land; now it has
+    assert scene.proxy.wait_until_quiet(), "a late request never lands"
     scene.assert_mirrored()
     scene.assert_journal_healthy()
     if not done["runs with another journal"]:  # two journals do not know what each other's runs have sent

@@ -22,7 +22,7 @@ from tests.rig import program
 from tests.rig.faults import Delay, DuringReply, DuringRequest, Fault, Refuse, Reset
 from tests.rig.proxy import FaultProxy
 
-LATE = 3.0
+LATE = 2.5
 """Seconds: the longest that a request is held up."""
 PATIENCE = 10.0
 """Seconds: the program's timeout where some are. A server on a busy machine needs more than three for a part."""
@@ -118,7 +118,7 @@ def hold_up(proxy: FaultProxy, chance: random.Random) -> None:
     """Have some writes wait in the network, longer than their sender may live."""
     writes = ("PutObject", "CopyObject", "CreateMultipartUpload", "CompleteMultipartUpload", "DeleteObjects")
     for operation in writes:
-        fault = Delay(chance.uniform(0.5, LATE - 0.5))
+        fault = Delay(chance.uniform(0.5, LATE))
         proxy.on(operation, fault, probability=0.1, seed=chance.randrange(10**6))
 
 

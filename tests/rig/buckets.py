@@ -62,8 +62,20 @@ class Bucket:
         return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
     def contents(self, prefix: str = "") -> dict[str, bytes]:
-        """Every key below the prefix with its bytes."""
-        return {key: self.get(key) for key in self.keys(prefix)}
+        """Every key below the prefix with its bytes, without those that go between the listing and the look."""
+        found = ((key, self._get_listed(key)) for key in self.keys(prefix))
+        return {key: body for key, body in found if body is not None}
+
+    def _get_listed(self, key: str) -> bytes | None:
+        """The bytes of a listed object; None if the store lists it no more. One that is listed and cannot be read raises."""
+        for _ in range(5):  # a late request may delete it, and another write it again
+            try:
+                return self.get(key)
+            except self.client.exceptions.NoSuchKey as error:
+                missing = error
+                if key not in self.keys(key):
+                    return None
+        raise missing
 
     def head(self, key: str) -> dict[str, Any]:
         return self.client.head_object(Bucket=self.name, Key=key)

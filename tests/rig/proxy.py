@@ -73,6 +73,8 @@ class FaultProxy:
         self.rules: list[Rule] = []
         self.requests: list[Request] = []
         self.connections = self.peak_connections = self.port = 0
+        self._under_way = 0
+        """Requests that have come and are not answered yet, also those whose sender is gone."""
         self._tls = tls
         self._seen = threading.Condition()
         self._loop = asyncio.new_event_loop()
@@ -105,6 +107,11 @@ class FaultProxy:
         """Until ``operation`` has been asked for ``count`` times; false when that takes too long."""
         with self._seen:
             return self._seen.wait_for(lambda: self.counts()[operation] >= count, timeout)
+
+    def wait_until_quiet(self, timeout: float = 60) -> bool:
+        """Until no request is under way to the server, nor held up here; false when that takes too long."""
+        with self._seen:
+            return self._seen.wait_for(lambda: not self._under_way, timeout)
 
     def down(self) -> None:
         """Be gone: break every connection, accept none."""
@@ -180,7 +187,17 @@ class FaultProxy:
         request.action = type(fault).__name__ if fault else ""
         with self._seen:
             self.requests.append(request)
+            self._under_way += 1
             self._seen.notify_all()
+        try:
+            return await self._answer(link, request, head, fault)
+        finally:
+            with self._seen:
+                self._under_way -= 1
+                self._seen.notify_all()
+
+    async def _answer(self, link: Link, request: Request, head: bytes, fault: Fault | None) -> bool:
+        """Do what the fault says, and pass the request on; whether the connection can carry another."""
         await asyncio.sleep(self.latency)
         if not await self._before(link, request, fault):
             return False

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.rig import buckets
-from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Refuse, Reset, Stall
+from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Hold, Refuse, Reset, Stall
 from tests.rig.servers import Server
 
 BODY = bytes(range(256)) * 4096
@@ -281,3 +281,38 @@ def test_chunked_bodies_and_their_trailers_pass(proxy, behind):
 
     assert reply.startswith(b"HTTP/1.1 200")
     assert behind.get("k") == b"hello world"
+
+
+def test_contents_leave_out_what_goes_between_the_listing_and_the_look(proxy, server, behind):
+    direct = buckets.Bucket(behind.name, server, buckets.client(server))
+    direct.put("kept", b"1")
+    direct.put("going", b"2")
+    going = Call(lambda request: direct.client.delete_object(Bucket=direct.name, Key=request.key))
+    proxy.on("GetObject", going, key="^going$")
+
+    assert behind.contents() == {"kept": b"1"}
+
+
+def test_contents_name_an_object_that_is_listed_and_cannot_be_read(proxy, behind):
+    behind.put("lost", b"1")
+    proxy.on("GetObject", Refuse(404, "NoSuchKey"), key="^lost$")
+
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        behind.contents()
+
+
+def test_the_proxy_is_quiet_when_what_it_held_up_has_landed(proxy, behind):
+    landing = threading.Event()
+    proxy.on("PutObject", Hold(landing))
+    assert proxy.wait_until_quiet()
+    with ThreadPoolExecutor(1) as pool:
+        put = pool.submit(behind.put, "late", b"1")
+        assert proxy.wait_for("PutObject")
+
+        held = proxy.wait_until_quiet(timeout=0.01)
+        landing.set()
+
+        assert not held
+        assert proxy.wait_until_quiet()
+        assert put.result()
+        assert behind.get("late") == b"1"
