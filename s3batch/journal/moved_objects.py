@@ -18,7 +18,7 @@ _FILL = """
 INSERT OR IGNORE INTO temp.moved
 SELECT size, key, etag,
     CASE WHEN known_etag = etag AND known_size = size AND modified < written + 1 THEN coalesce(checksum, '') ELSE '' END
-FROM object WHERE key >= CAST(? AS TEXT) AND listed = ? AND seen <> ? AND size > 0 AND etag <> ''
+FROM object WHERE key >= CAST(? AS TEXT) AND listed >= ? AND seen <> ? AND size > 0 AND etag <> ''
 """
 """A checksum counts if the object is the one that the last own write made."""
 
@@ -51,7 +51,7 @@ class MovedObjects:
         return [UnclaimedObject._make(row) for row in rows if row[0].startswith(prefix)]
 
     def _fill(self, prefix: str) -> bool:
-        generation = self._objects.generation
+        listing = self._objects.listing
         with self._transaction.batch():
             self._store.execute(_TABLE)
-            return self._store.execute(_FILL, (make_bindable(prefix), generation, generation)) > 0
+            return self._store.execute(_FILL, (make_bindable(prefix), listing.since, listing.number)) > 0

@@ -1,6 +1,6 @@
 """The objects of the target: the last listing, and the facts of s3batch's own writes.
 
-A listing is a generation: rows of an older one do not count as listed. Facts stay until the same key is written or
+:mod:`s3batch.journal.current_listing` tells which rows are listed. Facts stay until the same key is written or
 deleted again. All of it is a cache: losing it costs time only.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
+from s3batch.journal.current_listing import CurrentListing
 from s3batch.journal.database import Database, make_all_bindable, make_bindable
 from s3batch.journal.transaction import Transaction
 from s3batch.model import FILE, FileToCompare, KnownObject, ListedObject, Stamp
@@ -24,11 +25,6 @@ _PAGE = 1000
 _BEYOND_ALL = b"\xff" * 1025
 """Sorts after every key: S3's keys have at most 1,024 bytes."""
 
-_RECORD = """
-INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET
-    size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
-"""
 LOCAL = "local_size, local_mtime_ns, local_ctime_ns, local_device, local_inode"
 """The stamp of the file, without its kind."""
 _COLUMNS = f"""key, size, etag, modified, listed,
@@ -40,14 +36,14 @@ _OWN = "known_etag = etag AND known_size = size AND modified < written + ?5"
 _IN_RANGE = "FROM object WHERE key >= CAST(?1 AS TEXT) AND key <= CAST(?2 AS TEXT) ORDER BY key LIMIT ?4"
 _UNTOUCHED = f"""SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, fingerprint
 FROM (SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, fingerprint,
-    listed = ?3 AND {_OWN} AND local_ctime_ns <> 0 AS own {_IN_RANGE}) WHERE own"""  # noqa: S608 - constants
+    listed >= ?3 AND {_OWN} AND local_ctime_ns <> 0 AS own {_IN_RANGE}) WHERE own"""  # noqa: S608 - constants
 _LISTED = f"""SELECT key, size, etag, own, local_size, fingerprint, checksum
 FROM (SELECT key, size, etag, coalesce({_OWN}, 0) AS own, local_size, fingerprint, checksum,
-    listed = ?3 AS is_listed {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
+    listed >= ?3 AS is_listed {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
 _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
 
 _BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
-_ORPHAN = f"{_BELOW} AND listed = ? AND seen <> ?"
+_ORPHAN = f"{_BELOW} AND listed >= ? AND seen <> ?"
 
 _FACTS = f"key, known_etag, known_size, {LOCAL}, written, fingerprint, checksum"
 _OLD_ENOUGH = "CASE WHEN ctime_ns < ? THEN ctime_ns ELSE 0 END"
@@ -97,14 +93,14 @@ WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND etag <> ''
     AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag,
-    known_size = CASE WHEN object.listed = ? THEN object.size
+    known_size = CASE WHEN object.listed >= ? THEN object.size
         WHEN excluded.local_size IS NULL THEN coalesce(object.known_size, 0) ELSE excluded.known_size END,
     local_size = coalesce(excluded.local_size, object.local_size, 0),
     local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,
     local_device = excluded.local_device, local_inode = excluded.local_inode,
     written = CASE WHEN excluded.written > 0 THEN excluded.written
         WHEN object.known_etag = excluded.known_etag AND object.written > 0 THEN object.written
-        WHEN object.listed = ? THEN object.modified ELSE 0 END,
+        WHEN object.listed >= ? THEN object.modified ELSE 0 END,
     fingerprint = excluded.fingerprint,
     writer = CASE WHEN excluded.writer > 0 THEN excluded.writer ELSE object.writer END, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
@@ -115,7 +111,7 @@ UPDATE object SET known_etag = etag, known_size = size, local_size = ?, local_mt
     local_device = ?, local_inode = ?, fingerprint = ?,
     written = CASE WHEN ? > 0 THEN ? WHEN known_etag = etag AND written > 0 THEN written ELSE modified END,
     checksum = CASE WHEN known_etag = etag THEN coalesce(checksum, '') ELSE '' END
-WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ?
+WHERE key = CAST(? AS TEXT) AND listed >= ? AND etag = ?
 """
 """Objects that were found equal, of which no operation tells. SQLite computes all values from the row as it was."""
 
@@ -128,11 +124,11 @@ DELETE FROM object WHERE key IN
 _TAKE = """
 UPDATE object SET known_etag = ?, known_size = ?, local_size = ?, local_mtime_ns = ?, local_ctime_ns = ?,
     local_device = ?, local_inode = ?, written = ?, fingerprint = ?, checksum = ?
-WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ? AND (known_etag IS NULL OR known_etag <> etag)
+WHERE key = CAST(? AS TEXT) AND listed >= ? AND etag = ? AND (known_etag IS NULL OR known_etag <> etag)
 """
 _CURRENT = f"""
 SELECT {_FACTS} FROM object
-WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed = ? AND etag = known_etag) OR writer = ?)
+WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed >= ? AND etag = known_etag) OR writer = ?)
 ORDER BY key LIMIT ?
 """  # noqa: S608 - constants
 
@@ -171,7 +167,7 @@ class Objects:
         """For a dry run: facts come along with the listing."""
         self.asked = 0
         """The number of objects whose attributes this run has learned by asking S3, and which no operation tells."""
-        self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
+        self.listing = CurrentListing(store, transaction)
 
     def claim(self, target: str) -> None:
         """Delete all facts if they are about another target or endpoint than this one. Part of a batch."""
@@ -181,36 +177,40 @@ class Objects:
             self.begin_listing()
         self._remember("target", target)
 
-    def begin_listing(self) -> int:
-        """Begin a listing; nothing counts as listed or seen any more. Return its generation."""
-        with self._transaction.batch():
-            self.generation += 1
-            self._remember("listing", str(self.generation))
-        return self.generation
+    def begin_listing(self) -> None:
+        """Begin a listing; nothing counts as listed or seen any more."""
+        self.listing.begin(in_order=not self._brings)
 
     def record_listing(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
-        generation = self.generation
-        keys = [each.key for each in objects]
-        bound = keys if make_all_bindable(keys) else list(map(make_bindable, keys))
-        values = [
-            (key, each.size, each.etag, each.modified, generation) for key, each in zip(bound, objects, strict=True)
-        ]
         with self._transaction.batch():
-            if self._brings:
-                for batch in _batch_keys(keys):
-                    self._store.execute(_BRING, batch)
-            self._store.execute_many(_RECORD, values)
+            self._bring([each.key for each in objects])
+            self.listing.record(objects)
+
+    def complete_listing(self) -> None:
+        """End the listing, of which every page was recorded."""
+        self.listing.complete()
+
+    def record_found(self, objects: Sequence[ListedObject]) -> None:
+        """Record objects that were looked up one by one; they count as listed."""
+        with self._transaction.batch():
+            self._bring([each.key for each in objects])
+            self.listing.write(objects)
+
+    def _bring(self, keys: Sequence[str]) -> None:
+        if self._brings:
+            for batch in _batch_keys(keys):
+                self._store.execute(_BRING, batch)
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
         """Return for every key its row in the listing and the facts of the last own write, or ``None``."""
         found = dict.fromkeys(keys, _NOTHING)
         if self._is_empty():
             return found
-        generation, new = self.generation, tuple.__new__
+        since, new = self.listing.since_for(keys), tuple.__new__
         for batch in _batch_keys(keys):
             for row in self._store.rows(_LOOK_UP, batch):
-                listed = new(ListedObject, row[:4]) if row[4] == generation else None
+                listed = new(ListedObject, row[:4]) if row[4] >= since else None
                 known = None if row[5] is None else _decode_known_object(row[5:])
                 found[row[0]] = (listed, known)
         return found
@@ -233,7 +233,8 @@ class Objects:
 
     def _range_of(self, keys: Sequence[str], grain: float) -> tuple[Any, ...]:
         """Return the values of a query for the rows from the first to the last of ``keys``, and not many more."""
-        return make_bindable(min(keys)), make_bindable(max(keys)), self.generation, 2 * len(keys), grain
+        first, last = make_bindable(min(keys)), make_bindable(max(keys))
+        return first, last, self.listing.since_for(keys), 2 * len(keys), grain
 
     def mark_seen(self, keys: Sequence[str]) -> None:
         """Note that the source has a file for these keys: they are no orphans."""
@@ -241,7 +242,7 @@ class Objects:
             if self._is_empty():
                 return
             for batch in _batch_keys(keys):
-                self._store.execute(_MARK_SEEN, (self.generation, *batch))
+                self._store.execute(_MARK_SEEN, (self.listing.number, *batch))
 
     def read_orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
@@ -249,7 +250,7 @@ class Objects:
         while True:
             page = self._store.rows(
                 f"SELECT key, size, etag, modified FROM object WHERE {_ORPHAN} ORDER BY key LIMIT ?",  # noqa: S608
-                (low, high, self.generation, self.generation, _PAGE),
+                (low, high, self.listing.since, self.listing.number, _PAGE),
             )
             if not page:
                 return
@@ -261,7 +262,7 @@ class Objects:
         contains = " OR ".join(["instr(key, ?)"] * len(texts))
         query = f"SELECT key FROM object WHERE {_ORPHAN} AND ({contains}) ORDER BY key LIMIT ?"  # noqa: S608
         low, high = _compute_key_range(prefix)
-        while page := self._store.rows(query, (low, high, self.generation, self.generation, *texts, _PAGE)):
+        while page := self._store.rows(query, (low, high, self.listing.since, self.listing.number, *texts, _PAGE)):
             yield from (key for (key,) in page)
             low = make_bindable(page[-1][0] + "\0")
 
@@ -282,17 +283,17 @@ class Objects:
 
     def count_listed(self) -> int:
         """Return how many objects the listing holds so far."""
-        return int(self._store.value("SELECT count(*) FROM object WHERE listed = ?", (self.generation,)))
+        return int(self._store.value("SELECT count(*) FROM object WHERE listed >= ?", (self.listing.since,)))
 
     def has_listed_below(self, prefix: str) -> bool:
         """Return true if the current listing holds a key that begins with ``prefix``."""
-        values = (*_compute_key_range(prefix), self.generation)
-        return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
+        values = (*_compute_key_range(prefix), self.listing.since)
+        return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed >= ?)", values))  # noqa: S608
 
     def read_listed_below(self, prefix: str) -> list[str]:
         """Return the keys of the current listing that begin with ``prefix``. They have to be few."""
-        values = (*_compute_key_range(prefix), self.generation)
-        rows = self._store.rows(f"SELECT key FROM object WHERE {_BELOW} AND listed = ?", values)  # noqa: S608
+        values = (*_compute_key_range(prefix), self.listing.since)
+        rows = self._store.rows(f"SELECT key FROM object WHERE {_BELOW} AND listed >= ?", values)  # noqa: S608
         return [key for (key,) in rows]
 
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
@@ -307,7 +308,7 @@ class Objects:
             self._store.execute(_BRING_CHANGED.format(**names), span)
         self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *span))
         self._store.execute(_LEARN_FETCHED.format(**names), span)
-        self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.generation, self.generation))
+        self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.listing.since, self.listing.since))
         self._store.execute(_FORGET_DELETED.format(**names), span)
 
     def learn_equal(self, files: Sequence[tuple[FileToCompare, str, float]]) -> None:
@@ -315,12 +316,12 @@ class Objects:
 
         Each comes with the fingerprint of its attributes, and LastModified of the object if S3 was asked, else 0.
         """
-        settled, generation = int((self._current.job.started - YOUNG) * 1e9), self.generation
+        settled, since = int((self._current.job.started - YOUNG) * 1e9), self.listing.since
         values = []
         plain = make_all_bindable([file.key for file, _, _ in files])
         for (_, key, (_, size, mtime, ctime, device, inode), etag, _), fingerprint, date in files:
             trusted, bound = ctime if ctime < settled else 0, key if plain else make_bindable(key)
-            values.append((size, mtime, trusted, device, inode, fingerprint, date, date, bound, generation, etag))
+            values.append((size, mtime, trusted, device, inode, fingerprint, date, date, bound, since, etag))
             self.asked += date > 0
         with self._transaction.batch():
             self._store.execute_many(_LEARN_EQUAL, values)
@@ -347,11 +348,11 @@ class Objects:
 
     def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
-        generation = self.generation
+        since = self.listing.since
         values = [
             (
                 known.etag, known.size, known.local.size, *rows.make_stamp_values(known.local), known.written,
-                known.fingerprint, known.checksum, make_bindable(key), generation, known.etag,
+                known.fingerprint, known.checksum, make_bindable(key), since, known.etag,
             )
             for key, known in facts
         ]  # fmt: skip
@@ -361,13 +362,13 @@ class Objects:
     def read_facts(self, prefix: str) -> Iterator[list[tuple[str, KnownObject]]]:
         """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`Jobs.learn_facts`."""
         (low, high), job = _compute_key_range(prefix), self._current.job.number
-        while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
+        while page := self._store.rows(_CURRENT, (low, high, self.listing.since, job, _PAGE)):
             yield [(row[0], _decode_known_object(row[1:])) for row in page]
             low = make_bindable(page[-1][0] + "\0")
 
     def prune(self) -> None:
         """Forget rows that are neither facts nor in the last listing. Part of a batch."""
-        self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.generation,))
+        self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.listing.since,))
 
     def _is_empty(self) -> bool:
         """Return whether nothing is listed or known, as in a first upload. A query per key would cost 0.6 us."""

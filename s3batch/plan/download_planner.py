@@ -72,6 +72,7 @@ class DownloadPlanner:
             add(self._decide(list(names.feed(page.objects))))
             reach_failpoint("listed-page")
             yield
+        self.journal.objects.complete_listing()
         add(self._decide(list(names.end())))
         self.journal.jobs.set_planned()
         reach_failpoint("listed")

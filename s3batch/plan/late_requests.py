@@ -83,5 +83,5 @@ def _plan_late_check(wanted: SyncSpec, replan: Replan, doubt: Doubt) -> Operatio
 def _find_returned_keys(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
     """List these keys without a file, and return those that exist."""
     back = bucket.look_up(keys, listed)
-    journal.objects.record_listing(back)
+    journal.objects.record_found(back)
     return {each.key for each in back}

@@ -84,6 +84,7 @@ def lay(journal: Journal, wanted: SyncSpec, cases: list[Case]) -> None:
     named = [(wanted.key(case.path), case) for case in cases]
     known = [(key, case) for key, case in named if case.known]
     journal.objects.record_listing([ListedObject(key, case.known[1], case.known[0], 99.0) for key, case in known])
+    journal.objects.complete_listing()
     journal.objects.take_facts(
         [
             (key, KnownObject(etag, size, local, written, wanted.rules.fingerprint(case.path) if same else "other", checksum))
@@ -93,6 +94,7 @@ def lay(journal: Journal, wanted: SyncSpec, cases: list[Case]) -> None:
     )  # fmt: skip
     journal.objects.begin_listing()
     journal.objects.record_listing([ListedObject(key, *case.listed) for key, case in named if case.listed])
+    journal.objects.complete_listing()
 
 
 def decide_alone(wanted: SyncSpec, journal: Journal, file: LocalFile, key: str) -> Operation | None:
@@ -143,6 +145,7 @@ def test_a_range_full_of_other_rows_leaves_files_to_the_single_decision(journal:
         wanted = SyncSpec.from_settings(Settings(bucket="bucket", target="site", source=folder))
     journal.objects.begin_listing()
     journal.objects.record_listing([ListedObject(f"site/m{number:03d}", 10, MD5, 99.0) for number in range(50)])
+    journal.objects.complete_listing()
     files = [LocalFile(path, Stamp(size=10)) for path in ("a", "m000", "m049", "z")]
     alike: list[Comparison] = []
 

@@ -51,6 +51,7 @@ def planned(what: SyncSpec, journal: Journal) -> tuple[Planner, list[Operation],
 def list_orphans(journal: Journal, *keys: str) -> None:
     journal.objects.begin_listing()
     journal.objects.record_listing([ListedObject(key, 1, "e", 1.0) for key in keys])
+    journal.objects.complete_listing()
 
 
 def orphans(what: SyncSpec, journal: Journal) -> set[str]:

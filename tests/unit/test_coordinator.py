@@ -651,6 +651,7 @@ def dates(work: Work, date: Callable[[str], float]) -> Result:
 def list_objects(journal: Journal, *names: object) -> None:
     journal.objects.begin_listing()
     journal.objects.record_listing([ListedObject(str(name), 10, "e", 100.0) for name in names])
+    journal.objects.complete_listing()
 
 
 def test_equal_files_become_facts_and_have_no_rows(journal, coordinate):

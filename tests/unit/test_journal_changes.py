@@ -72,6 +72,7 @@ FOREIGN = KnownObject("e1", 3, stamp(3, 0, -1, 0, 0), 40.0, "f", "c")
 def listed(journal: Journal, *objects: ListedObject) -> None:
     journal.objects.begin_listing()
     journal.objects.record_listing(list(objects))
+    journal.objects.complete_listing()
 
 
 def test_facts_from_elsewhere_are_believed_of_objects_that_are_listed_just_so(journal) -> None:

@@ -47,6 +47,7 @@ def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -
 def list_again(journal: Journal, *objects: ListedObject) -> None:
     journal.objects.begin_listing()
     journal.objects.record_listing(list(objects))
+    journal.objects.complete_listing()
 
 
 def do(journal: Journal, operation: Operation, state: State, **result) -> None:
@@ -74,7 +75,7 @@ def test_where_nothing_is_listed_or_known_every_key_is_answered_with_nothing(jou
 
     assert journal.objects.look_up(["a", ODD]) == {"a": NOTHING, ODD: NOTHING}
 
-    journal.objects.record_listing([listed("a")])
+    journal.objects.record_found([listed("a")])
     assert journal.objects.look_up(["a", ODD]) == {"a": (listed("a"), None), ODD: NOTHING}
 
 
@@ -88,7 +89,7 @@ def test_a_look_up_takes_any_number_of_keys(journal, number):
 
 def test_the_last_word_of_a_listing_about_a_key_counts(journal):
     list_again(journal, listed("a", 1), listed("a", 2))
-    journal.objects.record_listing([listed("a", 3)])
+    journal.objects.record_found([listed("a", 3)])
 
     assert journal.objects.look_up(["a"])["a"] == (listed("a", 3), None)
     assert journal.objects.count_listed() == 1

@@ -324,6 +324,7 @@ class SyncJob(DirectionJob):
             self.journal.objects.record_listing(page.objects)
             reach_failpoint("listed-page")
             yield
+        self.journal.objects.complete_listing()
         reach_failpoint("listed")
         if self.settings.object_manifest:
             from s3batch.commands.sync.object_manifest import fetch_manifest  # noqa: PLC0415 - few jobs keep one

@@ -148,7 +148,7 @@ class TransferJob(SyncJob):
         for key, each in zip(keys, found, strict=True):
             if isinstance(each, Fault):
                 raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint="the job needs s3:GetObject")
-        self.journal.objects.record_listing([each for each in found if isinstance(each, ListedObject)])
+        self.journal.objects.record_found([each for each in found if isinstance(each, ListedObject)])
 
     def make_replan(self) -> Replan:
         """Return the function that plans an operation again whose object has changed."""

@@ -1,0 +1,141 @@
+"""The listing of the target, as the rows of ``object`` hold it: one that shows what the last one showed writes nothing.
+
+    remembered "listing"        number of the newest listing, complete or not
+    remembered "listing since"  a row with ``listed`` from this number on is in the listing; any other row is not
+
+A listing in progress has a "since" of its own number. So after a kill only rows that it has written itself are in the
+listing. Its end puts back the "since" of the listing before, and so all the rows count that it has found as they were.
+
+    page in key order: rows up to its last key ─ the same ──────────────────> nothing
+                                               └ others, new or missing ones ─> written with its number; or with 0
+    page in another order: rows found so far get its number, and from now on each row does
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.journal.database import make_all_bindable, make_bindable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3batch.journal.database import Database
+    from s3batch.journal.transaction import Transaction
+    from s3batch.model import ListedObject
+
+_NUMBER, _SINCE = "listing", "listing since"
+
+_RECORD = """
+INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
+"""
+_BETWEEN = "key > CAST(? AS TEXT) AND key <= CAST(? AS TEXT) AND listed >= ?"
+_RECORDED = f"SELECT key, size, etag, modified FROM object WHERE {_BETWEEN} ORDER BY key LIMIT ?"  # noqa: S608 - constants
+_UNLIST = "UPDATE object SET listed = 0 WHERE key = CAST(? AS TEXT)"
+_UNLIST_BETWEEN = f"UPDATE object SET listed = 0 WHERE {_BETWEEN}"  # noqa: S608 - constants
+_UNLIST_BEYOND = "UPDATE object SET listed = 0 WHERE key > CAST(? AS TEXT) AND listed >= ?"
+_NUMBER_UP_TO = "UPDATE object SET listed = ? WHERE key <= CAST(? AS TEXT) AND listed >= ?"
+
+
+class CurrentListing:
+    """The newest listing of one journal."""
+
+    def __init__(self, store: Database, transaction: Transaction) -> None:
+        self._store = store
+        self._transaction = transaction
+        self.number = int(self._recall(_NUMBER) or 0)
+        """Of the newest listing."""
+        self.since = int(self._recall(_SINCE) or max(1, self.number))
+        """A row is in the listing if its ``listed`` is no lower. While it goes on, a row that was found the same is not."""
+        self._before = self.since
+        """The "since" of the listing before."""
+        self._reached = b""
+        """Every row up to this key is as the listing in progress has shown it."""
+        self._in_order = False
+
+    def begin(self, *, in_order: bool = True) -> int:
+        """Begin a listing; nothing counts as listed any more. Return its number. ``in_order``: pages may be."""
+        with self._transaction.batch():
+            self.number += 1
+            self._before, self.since = self.since, self.number
+            self._reached, self._in_order = b"", in_order
+            self._keep()
+        return self.number
+
+    def record(self, objects: Sequence[ListedObject]) -> None:
+        """Record the next page."""
+        if not objects:
+            return
+        with self._transaction.batch():
+            if not (self._in_order and self._record_in_order(objects)):
+                self._give_up_order()
+                self.write(objects)
+
+    def complete(self) -> None:
+        """End the listing: what it has not shown is not in the bucket."""
+        if not self._in_order:
+            return
+        with self._transaction.batch():
+            self._store.execute(_UNLIST_BEYOND, (self._reached, self._before))
+            self.since, self._in_order = self._before, False
+            self._keep()
+
+    def write(self, objects: Sequence[ListedObject]) -> None:
+        """Write objects that are in the bucket, whatever the journal has of them. Part of a batch."""
+        keys = [each.key for each in objects]
+        bound = keys if make_all_bindable(keys) else list(map(make_bindable, keys))
+        values = [
+            (key, each.size, each.etag, each.modified, self.number) for key, each in zip(bound, objects, strict=True)
+        ]
+        self._store.execute_many(_RECORD, values)
+
+    def since_for(self, keys: Sequence[str]) -> int:
+        """Return what :attr:`since` is for the rows of these keys."""
+        return self._before if self.covers(keys) else self.since
+
+    def covers(self, keys: Sequence[str]) -> bool:
+        """Return true if the listing goes on, and no further page changes the row of one of these keys."""
+        return self._in_order and max(map(_encode_for_order, keys), default=b"") <= self._reached
+
+    def _record_in_order(self, objects: Sequence[ListedObject]) -> bool:
+        """Write what differs from the rows. Return false, with nothing written, for a page that is not in order."""
+        last = _encode_for_order(objects[-1].key)
+        if last <= self._reached:
+            return False
+        span = (self._reached, last, self._before)
+        rows = self._store.rows(_RECORDED, (*span, len(objects) * 2))
+        if rows != objects:
+            keys = [_encode_for_order(each.key) for each in objects]
+            if keys[0] <= self._reached or any(map(bytes.__ge__, keys, keys[1:])):
+                return False
+            if len(rows) < len(objects) * 2:
+                found, shown = set(rows), set(keys)
+                gone = [(key,) for row in rows if (key := _encode_for_order(row[0])) not in shown]
+                self._store.execute_many(_UNLIST, gone)
+                self.write([each for each in objects if each not in found])
+            else:  # many objects have gone, and not all rows of them were read
+                self._store.execute(_UNLIST_BETWEEN, span)
+                self.write(objects)
+        self._reached = last
+        return True
+
+    def _give_up_order(self) -> None:
+        """Give the rows that were found so far the number of this listing, as each row gets it from now on."""
+        if self._in_order:
+            self._in_order = False
+            self._store.execute(_NUMBER_UP_TO, (self.number, self._reached, self._before))
+
+    def _keep(self) -> None:
+        values = [(_NUMBER, str(self.number)), (_SINCE, str(self.since))]
+        self._store.execute_many("INSERT OR REPLACE INTO remembered VALUES (?, ?)", values)
+
+    def _recall(self, name: str) -> str | None:
+        found: str | None = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))
+        return found
+
+
+def _encode_for_order(key: str) -> bytes:
+    """Return a key as SQLite sorts it, which is the order of S3's listings."""
+    return key.encode("utf-8", "surrogateescape")
