@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.coordinator.multipart_upload import MultipartUpload, PartSizes, TransferSizes
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
+    DOWNLOAD,
     TRANSFER,
     Operation,
     Part,
@@ -128,7 +129,10 @@ class MultipartUploads:
                     self._journal.jobs.warn(COPIES_STAY)
         upload = self._open[operation.id] = MultipartUpload(operation, found=found)
         if operation.upload_id:
-            upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}
+            parts = self._journal.uploads.find_parts(operation.id)
+            if operation.kind is DOWNLOAD:  # what a dead run wrote is read back before the file gets its place
+                parts = [part._replace(checksum="") for part in parts]
+            upload.parts = {part.number: part for part in parts}
             upload.completing = upload.has_all_parts
             self._ready.append(upload.make_survey())
         else:

@@ -12,12 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from s3batch.objects.content_match import ContentEvidence, are_parts_same, compute_checksum
-from s3batch.s3.checksums import checksum_of
+from s3batch.s3.checksums import checksum_of, combine_crc64nvme
 from s3batch.s3.etag import hash_blocks, md5_of_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from s3batch.model import Part
     from s3batch.objects.content_match import Blocks
     from s3batch.s3.requests import Body
 
@@ -41,6 +42,18 @@ def prove_body(body: Body, headers: Mapping[str, str], part_size: int) -> Conten
     if told and headers.get("x-amz-checksum-type") != "COMPOSITE" and checksum_of("crc64nvme", body) == told:
         return ContentProof.CHECKSUM
     return prove_bytes(lambda: [body], len(body), headers, part_size)  # type: ignore[list-item]  # a buffer does
+
+
+def prove_parts(
+    parts: Sequence[Part], blocks: Blocks, size: int, headers: Mapping[str, str], part_size: int
+) -> ContentProof:
+    """Return what proves that these parts are the content: their CRC64NVMEs, else :func:`prove_bytes` of ``blocks``."""
+    told = headers.get("x-amz-checksum-crc64nvme", "")
+    if told and headers.get("x-amz-checksum-type") != "COMPOSITE" and all(part.checksum for part in parts):
+        if combine_crc64nvme((part.checksum, part.size) for part in parts) == told:
+            return ContentProof.CHECKSUM
+        raise WrongContentError(f"its content does not match its CRC64NVME checksum {told}")
+    return prove_bytes(blocks, size, headers, part_size)
 
 
 def prove_bytes(blocks: Blocks, size: int, headers: Mapping[str, str], part_size: int) -> ContentProof:

@@ -25,9 +25,9 @@ from botocore.exceptions import BotoCoreError
 
 from s3batch.s3 import bounds, validation
 from s3batch.s3.bounds import ResponseBounds
-from s3batch.s3.connection import MalformedHTTPError, OversizeError, ResponseParser
 from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
+from s3batch.s3.response_parser import MalformedHTTPError, OversizeError, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from binascii import b2a_base64
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from s3batch.s3.requests import Body
 
@@ -79,6 +79,41 @@ def _make_crc_table() -> tuple[int, ...]:
     for _ in range(8):
         remainders = [each >> 1 ^ (_POLYNOMIAL if each & 1 else 0) for each in remainders]
     return tuple(remainders)
+
+
+def combine_crc64nvme(pieces: Iterable[tuple[str, int]]) -> str:
+    """Return the CRC64NVME of content in base64. Each of its pieces, in order, is given as its own one, and its bytes.
+
+    To append n bytes to a polynomial is to multiply it by x^(8n). Releases of awscrt before 2026 do not combine.
+    """
+    whole = 0
+    for checksum, size in pieces:
+        whole = _multiply(_power_of_x(8 * size), whole) ^ int.from_bytes(b64decode(checksum), "big")
+    return b64encode(whole.to_bytes(8, "big")).decode()
+
+
+_X_TO_0, _X_TO_1 = 1 << 63, 1 << 62  # reflected: the lowest power of x is the highest bit
+
+
+def _multiply(first: int, second: int) -> int:
+    """Return the product of two polynomials modulo that of CRC64NVME."""
+    product, power = 0, _X_TO_0
+    while power:
+        if first & power:
+            product ^= second
+        second = second >> 1 ^ (_POLYNOMIAL if second & 1 else 0)
+        power >>= 1
+    return product
+
+
+@cache
+def _power_of_x(exponent: int) -> int:
+    """Return x to that power, modulo the polynomial."""
+    if exponent < 2:
+        return _X_TO_1 if exponent else _X_TO_0
+    half = _power_of_x(exponent // 2)
+    square = _multiply(half, half)
+    return _multiply(square, _X_TO_1) if exponent % 2 else square
 
 
 _functions: dict[str, Callable[[Body, int], int]] = {

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, HEAD_LIMIT, RESPONSE_BOUNDS, ResponseBounds, is_blank
-from s3batch.s3.requests import Response
+from s3batch.s3.bounds import RESPONSE_BOUNDS, ResponseBounds
+from s3batch.s3.response_parser import READ_LEAST, OversizeError, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.requests import Body, Request
+    from s3batch.s3.requests import Body, Request, Response
 
-_READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 JOIN_UP_TO = 16 * 1024
 """Bytes; a body up to here goes with its head in one piece: over TLS that is one record, which holds 16 KiB."""
 
@@ -54,207 +52,6 @@ class BrokenConnectionError(Exception):
         self.timed_out = timed_out
         self.distrusted = distrusted
         """True if the store's certificate is not trusted: no other try will succeed."""
-
-
-class MalformedHTTPError(ValueError):
-    """The response is not HTTP, or more than the call allows."""
-
-
-class OversizeError(MalformedHTTPError):
-    """An object is announced that is longer than the call allows."""
-
-
-class ResponseParser:
-    """A response as it comes in: fed bytes, it gives the :class:`Response` when that is whole.
-
-    Its work is linear in the bytes, and it keeps no more of them than ``limit`` allows.
-    """
-
-    keep = True
-    """True if the connection serves another exchange after this answer."""
-    received = 0
-    """Bytes so far."""
-    _status = 0
-    _length = -1
-    _chunked = False
-    _chunks = 0
-    _interim = 0
-    _headers: dict[str, str]
-    _body: bytearray
-    """Content of chunks, without their framing."""
-    _room: int
-    """The maximum size of the body."""
-
-    def __init__(
-        self, *, no_body: bool, request: Request | None = None, bounds: ResponseBounds = RESPONSE_BOUNDS
-    ) -> None:
-        """``request`` is the request, which with ``bounds`` decides how large the body may be."""
-        self._buffer = bytearray()
-        self._no_body = no_body
-        self._call = request
-        self._bounds = bounds
-        self._chunk = _NO_CHUNK
-        """Bytes of the chunk under way that are still to come."""
-
-    @property
-    def appetite(self) -> int:
-        """The number of bytes to read next."""
-        missing = self._length - len(self._buffer) if self._status else 0
-        return min(max(missing, _READ_LEAST), _READ_MOST)
-
-    @property
-    def is_blank(self) -> bool:
-        """True if the body so far is only a keep-alive: spaces, after an XML declaration at most."""
-        return bool(self._status) and is_blank(self._body if self._chunked else self._buffer)
-
-    def feed(self, data: bytes) -> Response | None:
-        """Take ``data``. Raises :class:`MalformedHTTPError` if it is not HTTP, or a body has no end."""
-        self.received += len(data)
-        if self._status or self._buffer or not self._is_head(data):
-            self._buffer += data
-        else:  # most answers come so
-            self._interim += len(data)
-            self._parse_head(data[:-4])
-        while not self._status:
-            end = self._buffer.find(_HEAD_END)
-            if self._interim + (end if end >= 0 else len(self._buffer)) > HEAD_LIMIT:
-                raise MalformedHTTPError("headers without an end")
-            if end < 0:
-                return None
-            self._interim += end + 4
-            self._parse_head(bytes(self._buffer[:end]))
-            del self._buffer[: end + 4]
-        if self._chunked:
-            return self._dechunked()
-        if self._length == 0 or 0 < self._length <= self._room:
-            return self._measured()
-        if self._length > self._room and self._status < 300:
-            kind = OversizeError if "etag" in self._headers else MalformedHTTPError
-            raise kind(f"{self._length} bytes, of which {self._room} may be")
-        return self._cut() if len(self._buffer) > self._room else None
-
-    def _is_head(self, data: bytes) -> bool:
-        """Return whether ``data`` is a whole head and nothing else."""
-        end = len(data) - 4
-        return end >= 0 and data.find(_HEAD_END) == end and self._interim + end <= HEAD_LIMIT
-
-    def _measured(self) -> Response | None:
-        """Return the answer, if its body has the announced length."""
-        surplus = len(self._buffer) - self._length
-        if surplus < 0:
-            return None
-        if surplus:  # a body after HEAD, or one longer than announced: the next response could not be told from it
-            del self._buffer[self._length :]
-            self.keep = False
-        return Response(self._status, self._headers, self._buffer)
-
-    def _cut(self) -> Response:
-        """Return the answer with its body cut at the limit, if it is a refusal; raise for any other."""
-        body = self._body if self._chunked else self._buffer
-        if self._status < 300:
-            raise MalformedHTTPError(f"more than {self._room} bytes")
-        self.keep = False
-        return Response(self._status, self._headers, body[: self._room])
-
-    def end(self) -> Response | None:
-        """End the body at the close of the connection: one without a length is complete, any other is cut."""
-        if self._status and self._length < 0 and not self._chunked:
-            return Response(self._status, self._headers, self._buffer)
-        return None
-
-    def _parse_head(self, head: bytes) -> None:
-        lines = head.decode("utf-8", "surrogateescape").split("\r\n")
-        if not lines[0].startswith("HTTP/1."):
-            raise MalformedHTTPError(f"no HTTP: {lines[0][:40]!r}")
-        status = int(lines[0][9:12])  # HTTP/1.1 200 OK
-        if status < 200:  # 100 Continue: the real answer follows
-            return
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        self._status, self._headers = status, headers
-        # HTTP/1.1 keeps a connection unless told otherwise, 1.0 does not (RFC 9112, 9.3)
-        self.keep = "close" not in headers.get("connection", "").lower() and lines[0][7] == "1"
-        if self._no_body or status in (204, 304):  # these never have a body (RFC 9112, 6.3)
-            self._length = 0
-            return
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            self._chunked, self._body = True, bytearray()
-        elif "content-length" in headers:
-            self._length = _length_in(headers["content-length"])
-        else:
-            self.keep = False
-        if self._length:
-            self._room = self._bounds.body_limit(self._call, status)
-        self._call = None  # an idle connection is not to hold the body of its last request
-
-    def _dechunked(self) -> Response | None:
-        """Move the content of received chunks to the body; return the answer once the last one has arrived."""
-        buffer, body = self._buffer, self._body
-        while buffer:
-            if self._chunk > 0:
-                taken = min(self._chunk, len(buffer))
-                body += buffer[:taken]
-                del buffer[:taken]
-                self._chunk -= taken
-                if len(body) > self._room:
-                    return self._cut()
-                if self._chunk:
-                    return None
-            end = buffer.find(b"\r\n", 0, CHUNK_HEAD_LIMIT)
-            if end < 0:
-                if len(buffer) >= CHUNK_HEAD_LIMIT:
-                    raise MalformedHTTPError("a chunk without a length")
-                return None
-            line = bytes(buffer[:end])
-            if self._chunk == _LAST:
-                self._interim += end + 2
-                if self._interim > HEAD_LIMIT:
-                    raise MalformedHTTPError("headers without an end")
-                del buffer[: end + 2]
-                if not line:
-                    return Response(self._status, self._headers, body)
-            elif self._chunk == 0:
-                if line:
-                    raise MalformedHTTPError("a chunk longer than it said")
-                del buffer[:2]
-                self._chunk = _NO_CHUNK
-            else:
-                del buffer[: end + 2]
-                self._begin_chunk(line)
-        return None
-
-    def _begin_chunk(self, line: bytes) -> None:
-        self._chunk = _chunk_size(line) or _LAST
-        self._chunks += 1
-        if self._chunks > _FEW_CHUNKS and len(self._body) < self._chunks * _LEAST_CHUNK:
-            raise MalformedHTTPError("a flood of tiny chunks")
-
-
-_HEAD_END = b"\r\n\r\n"
-_FEW_CHUNKS, _LEAST_CHUNK = 4096, 16
-"""After so many chunks their mean size must be so many bytes. Stores send pages, and spaces to keep alive."""
-_NO_CHUNK = -1
-"""Between two chunks."""
-_LAST = -2
-"""After the last chunk: trailers, up to an empty line."""
-
-
-def _length_in(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):  # 18 digits fit an int64
-        raise MalformedHTTPError(f"Content-Length {text[:40]!r}")
-    return int(text)
-
-
-def _chunk_size(line: bytes) -> int:
-    text = line.partition(b";")[0].strip()
-    if not _CHUNK_SIZE.match(text):
-        raise MalformedHTTPError(f"a chunk of {line[:40]!r} bytes")
-    return int(text, 16)
-
-
-_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}\Z")
 
 
 class Connection:
@@ -406,7 +203,13 @@ class Connection:
         """Read the available data; return the answer once it is complete."""
         try:
             while True:
-                data = self.sock.recv(self._reply.appetite if self._reply.received else _READ_LEAST)
+                if (vacant := self._reply.vacant) is not None:
+                    response = self._read_into(vacant)
+                    if response is not None:
+                        self.used = True
+                        return response
+                    continue
+                data = self.sock.recv(self._reply.appetite if self._reply.received else READ_LEAST)
                 if self._counts_body:
                     self._wire[0] += len(data)
                 response = self._reply.feed(data) if data else self._ended()
@@ -417,6 +220,30 @@ class Connection:
             return None
         except (OSError, ValueError) as error:
             raise self.broken(error) from error
+
+    def _read_into(self, vacant: memoryview) -> Response | None:
+        """Read into the memory of a body; return the answer once that is complete."""
+        count = self.sock.recv_into(vacant)
+        if self._counts_body:
+            self._wire[0] += count
+        if not count:
+            return self._ended()
+        response = self._reply.fill(count)
+        if response is not None and self._has_more():
+            self._reply.keep = False  # the next response could not be told from it
+        return response
+
+    def _has_more(self) -> bool:
+        """Return whether there is more to read, or the end of the connection."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return self.sock.pending() > 0
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # it broke after the last byte
+        return True
 
     def take_in(self, data: bytes) -> Response | None:
         """Take bytes of the response that were read elsewhere; return the answer once it is complete."""

@@ -40,6 +40,8 @@ class Request(NamedTuple):
     """The native lane signs the request so that the store refuses it so many seconds (int) after that time (float)."""
     bucket: str = ""
     """Another bucket of the same endpoint and region; empty for the job's."""
+    into: memoryview | None = None
+    """GetObject: memory for a body of just that size; the native lane puts it there, and the response has it as its body."""
 
 
 class Response(NamedTuple):
@@ -78,7 +80,7 @@ def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
 
 def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Request:
     """Store ``body`` under ``key``."""
-    return _new(Request, ("PutObject", "PUT", key, "", headers, body, -1, None, ""))
+    return _new(Request, ("PutObject", "PUT", key, "", headers, body, -1, None, "", None))
 
 
 def head_object(key: str) -> Request:

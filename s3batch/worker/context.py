@@ -12,6 +12,7 @@ from s3batch.s3.checked_upload import Checks
 from s3batch.s3.permissions import refusal_words
 from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.reader import SourceReader
+from s3batch.worker.buffers import Buffers
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class Tools:
     """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
     forms: dict[str, HeadForms] = field(default_factory=dict)
     """Forms of answers to HEAD, by fingerprint; a quirk that is found later makes none of them wrong."""
+    buffers: Buffers = field(default_factory=Buffers)
+    """Memory for large pieces of content."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Values that extensions keep between operations."""
     writes: WriteGate | None = None

@@ -3,7 +3,7 @@
 BEGIN    make the unfinished file, whose name is the upload id
 SURVEY   look what a dead run left: the parts that the journal has are believed while the file is there
 PART     GET of a range, pinned to the listed ETag; it counts once its bytes are on disk
-FINISH   prove the content, then give the file its place
+FINISH   prove the content by the checksums of its ranges, or read it back; then give the file its place
 ABORT    remove the unfinished file
 """
 
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from s3batch.files.beneath import write_all
 from s3batch.model import Result, State, Step, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content
-from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_bytes
+from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_parts
 from s3batch.s3 import requests
+from s3batch.s3.checksums import checksum_of
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, send_expecting_ok
@@ -112,18 +113,19 @@ async def fetch_part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
     last = part.offset + part.size - 1
     request = pin_request(requests.get_object(operation.key, part.offset, last), operation.etag)
-    response = await send_request(request)
-    if not response.ok:
-        return refused_object(work, response, request)
-    require_same_object(response, operation)
-    _require_range(response, operation, part.offset, part.size)
-    try:
-        descriptor = landing_of(tools).tree.open_unfinished(operation.upload_id)
-    except FileNotFoundError:
-        said = "the unfinished file is gone"
-        return Result(operation.id, work.step, part.number, error=said, code="NoSuchUpload")
-    await run_in_thread(partial(_write_durably, descriptor, response.body, part.offset))
-    return Result(operation.id, work.step, part.number, sent=part.size, etag=operation.etag)
+    with tools.buffers.lend(part.size) as memory:
+        response = await send_request(request._replace(into=memory))
+        if not response.ok:
+            return refused_object(work, response, request)
+        require_same_object(response, operation)
+        _require_range(response, operation, part.offset, part.size)
+        try:
+            descriptor = landing_of(tools).tree.open_unfinished(operation.upload_id)
+        except FileNotFoundError:
+            said = "the unfinished file is gone"
+            return Result(operation.id, work.step, part.number, error=said, code="NoSuchUpload")
+        checksum = await run_in_thread(partial(_write_durably, descriptor, response.body, part.offset))
+    return Result(operation.id, work.step, part.number, sent=part.size, etag=operation.etag, checksum=checksum)
 
 
 def _require_range(response: Response, operation: Operation, offset: int, size: int) -> None:
@@ -137,13 +139,15 @@ def _require_range(response: Response, operation: Operation, offset: int, size: 
         raise WrongContentError(f"{len(response.body)} bytes came of {size}")
 
 
-def _write_durably(descriptor: int, body: Body, offset: int) -> None:
-    """Write a part and wait until it is on disk; close the file."""
+def _write_durably(descriptor: int, body: Body, offset: int) -> str:
+    """Write a part, wait until it is on disk, and close the file. Return the CRC64NVME of what came."""
     try:
+        checksum = checksum_of("crc64nvme", body)
         write_all(descriptor, body, offset)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
+    return checksum
 
 
 async def finish_fetch(work: Work, tools: Tools) -> Result:
@@ -160,7 +164,7 @@ async def finish_fetch(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, error="the unfinished file is gone", code="NoSuchUpload")
     try:
         blocks = partial(read_blocks, descriptor)
-        prove = partial(prove_bytes, blocks, operation.size, response.headers, tools.brief.part_size)
+        prove = partial(prove_parts, work.parts, blocks, operation.size, response.headers, tools.brief.part_size)
         try:
             proof = await run_in_thread(prove)
         except WrongContentError as error:  # which part is wrong is not known: all come again

@@ -14,6 +14,7 @@ import pytest
 
 from s3batch.model import Kind, Operation, Reason, Work, stamp_of
 from s3batch.objects.attributes import AttributeRules
+from s3batch.s3.checksums import checksum_of
 from s3batch.s3.endpoint import Endpoint
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, LocalTarget, tools_for
@@ -94,6 +95,49 @@ def test_bytes_that_are_not_the_objects_become_no_file(download, fake, tmp_path,
     assert ended.code == 1, ended.stderr
     assert content(tmp_path / "site") == {"good": b"good", "orphan": b"kept"} | _unfinished(tmp_path / "site")
     assert [failure["key"] for failure in ended.json["failures"]] == ["p/bad"]
+
+
+def crc64nvme(body: bytes) -> tuple[str, str]:
+    return "crc64nvme", checksum_of("crc64nvme", body)
+
+
+def test_ranges_with_other_bytes_than_the_checksum_of_the_whole_become_no_file(download, fake, tmp_path):
+    fake.objects["b"] = {"p/bad": stored(body := os.urandom(6 * MIB), checksum=crc64nvme(body))}
+    fake.meddle = changed(fake, LIES["other bytes"])
+
+    ended = download(*RANGES)
+
+    assert ended.code == 1, ended.stderr
+    assert content(tmp_path / "site") == _unfinished(tmp_path / "site")
+    assert "does not match its CRC64NVME checksum" in ended.json["failures"][0]["error"]
+
+
+def test_ranges_are_proved_as_they_come_and_not_read_back(download, fake, tmp_path):
+    fake.objects["b"] = {"p/f": stored(body := os.urandom(6 * MIB), checksum=crc64nvme(body))}
+
+    ended = download(*RANGES)
+
+    assert ended.code == 0, ended.stderr
+    assert content(tmp_path / "site") == {"f": body}
+    assert ended.json["proved"] == {"checksum": 1, "etag": 0, "parts": 0, "size": 0}
+
+
+def test_what_was_damaged_between_two_runs_comes_again(download, fake, tmp_path):
+    body = os.urandom(6 * MIB)
+    fake.objects["b"] = {"p/f": stored(body, checksum=crc64nvme(body))}
+    fake.meddle = lambda request: (
+        Reply(500, {}, error("InternalError", "no")) if request.headers.get("range", "").startswith("bytes=5") else None
+    )
+    download(*RANGES, "--journal", "journal.db")
+    [left] = (tmp_path / "site" / ".s3batch" / "tmp").iterdir()
+    with left.open("r+b") as file:
+        file.write(b"damaged")
+    fake.meddle = lambda _: None
+
+    ended = download(*RANGES, "--journal", "journal.db")
+
+    assert ended.code == 0, ended.stderr
+    assert content(tmp_path / "site") == {"f": body}
 
 
 def _unfinished(site: Path) -> dict[str, bytes]:

@@ -8,8 +8,8 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.connection import ResponseParser
-from s3batch.s3.requests import Response
+from s3batch.s3.requests import Response, get_object
+from s3batch.s3.response_parser import ResponseParser
 
 NAME = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map("x-".__add__)
 VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=20).filter(str.isprintable)
@@ -55,6 +55,20 @@ def test_a_body_of_known_length(status, headers, body, cuts):
     assert answer is not None
     assert (answer.status, bytes(answer.body), reply.keep) == (status, body, True)
     assert {name: answer.headers[name] for name in headers} == headers
+
+
+@given(headers=HEADERS, body=BODY, cuts=CUTS, more=st.binary(max_size=5))
+def test_a_body_of_the_expected_length_comes_into_the_memory_for_it(headers, body, cuts, more):
+    memory = memoryview(bytearray(len(body)))
+    request = get_object("k", 0, len(body) - 1)._replace(expected=len(body), into=memory)
+    reply = ResponseParser(no_body=False, request=request)
+    start = head(206, {**headers, "content-length": str(len(body))})
+
+    answer = fed(reply, start + body[:-1], cuts) or reply.feed(body[-1:] + more)
+
+    assert answer is not None
+    assert bytes(answer.body) == body
+    assert not body or not more or not reply.keep
 
 
 @given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS, sizes=CUTS)

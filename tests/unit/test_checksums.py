@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, RunningChecksum, checksum_of
+from s3batch.s3.checksums import (
+    FEW,
+    NAMES,
+    WHOLE_OBJECT,
+    FirstCrc64,
+    RunningChecksum,
+    checksum_of,
+    combine_crc64nvme,
+)
 
 
 def reflected(polynomial: int, width: int, body: bytes) -> bytes:
@@ -53,6 +61,21 @@ def test_a_crc_has_its_published_check_value(name):
 @given(body=st.binary(max_size=200), kind=st.sampled_from([bytes, bytearray, memoryview]))
 def test_a_checksum_is_as_its_definition_says(name, body, kind):
     assert checksum_of(name, kind(body)) == b64encode(JUDGES[name](body)).decode()
+
+
+@given(pieces=st.lists(st.binary(max_size=3000), max_size=5))
+def test_the_checksum_of_content_follows_from_those_of_its_pieces(pieces):
+    told = [(checksum_of("crc64nvme", piece), len(piece)) for piece in pieces]
+
+    assert combine_crc64nvme(told) == checksum_of("crc64nvme", b"".join(pieces))
+
+
+def test_checksums_of_large_pieces_are_combined_too():
+    piece = b"piece" * 1_000_003
+
+    told = [(checksum_of("crc64nvme", piece), len(piece))] * 3
+
+    assert combine_crc64nvme(told) == checksum_of("crc64nvme", piece * 3)
 
 
 @given(pieces=st.lists(st.integers(0, FEW), min_size=1, max_size=3))

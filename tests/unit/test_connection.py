@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from s3batch.s3 import requests
-from s3batch.s3.connection import MalformedHTTPError, ResponseParser
+from s3batch.s3.connection import Connection
+from s3batch.s3.response_parser import MalformedHTTPError, ResponseParser
 
 
 def reply_to(data: bytes, *, no_body: bool = False):
@@ -76,6 +79,56 @@ def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
     reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
 
     assert reply.appetite == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "is_used"),
+    [
+        pytest.param(206, 50_000, True, id="the expected bytes"),
+        pytest.param(206, 49_999, False, id="fewer bytes"),
+        pytest.param(403, 50_000, False, id="a refusal"),
+    ],
+)
+def test_memory_for_a_body_is_used_for_just_that_body(status, length, is_used):
+    memory = bytearray(50_000)
+    request = requests.get_object("k", 0, 49_999)._replace(into=memoryview(memory))
+    reply = ResponseParser(no_body=False, request=request)
+
+    assert reply.feed(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\nabc" % (status, length)) is None
+    answer = reply.feed(b"d" * (length - 3))
+
+    assert bytes(answer.body) == b"abc" + b"d" * (length - 3)
+    assert memory == (answer.body if is_used else bytes(50_000))
+    assert reply.vacant is None
+
+
+def test_a_body_of_the_expected_length_is_read_into_its_own_memory():
+    reply = ResponseParser(no_body=False, request=requests.get_object("k", size=20_000))
+    reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\nabc")
+    vacant = reply.vacant
+    vacant[:] = b"d" * 19_997
+
+    assert reply.fill(10_000) is None
+    assert len(reply.vacant) == 9_997
+    assert reply.fill(9_997).body == b"abc" + b"d" * 19_997
+    assert reply.keep
+
+
+@pytest.mark.parametrize(("more", "is_kept"), [(b"", True), (b"X", False)])
+def test_a_connection_with_more_than_the_expected_body_is_not_used_again(more, is_kept):
+    ours, theirs = socket.socketpair()
+    memory = memoryview(bytearray(20_000))
+    with ours, theirs:
+        ours.setblocking(False)
+        connection = Connection(ours)
+        connection.await_answer(requests.get_object("k", 0, 19_999)._replace(into=memory))
+        theirs.sendall(b"HTTP/1.1 206 X\r\nContent-Length: 20000\r\n\r\n" + b"a" * 20_000 + more)
+
+        answer = connection.receive()
+
+    assert answer.body is memory
+    assert memory == b"a" * 20_000
+    assert connection.reusable is is_kept
 
 
 def test_a_flood_of_tiny_chunks_is_no_response():

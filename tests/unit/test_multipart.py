@@ -56,6 +56,25 @@ def begun(uploads: MultipartUploads, operation: Operation, upload_id: str = "u1"
     return uploads.work(99)
 
 
+def test_what_a_dead_run_fetched_is_read_back_before_its_file_is_finished(journal):
+    """Its file was out of sight, so the checksums of what came do not count any more."""
+    size = 6 * MIB
+    (operation,) = journal.operations.add(
+        [Operation(Kind.DOWNLOAD, "big", Reason.MISSING, "big", size, stamp(size), etag="e")], lease=True
+    )
+    uploads = make(journal)
+    first, second = begun(uploads, operation)
+    uploads.take(result(first, etag="e", checksum="AAAAAAAAAAA="))
+    journal.operations.settle([(State.DONE, result(first, etag="e", checksum="AAAAAAAAAAA="))])
+
+    resumed = make(journal)
+    resumed.add(operation._replace(upload_id="u1"))
+    (survey,) = resumed.work(9)
+
+    assert [(part.state, part.checksum) for part in survey.parts] == [(State.DONE, ""), (State.PENDING, "")]
+    assert second.parts[0].number == 2
+
+
 def steps(works: list[Work]) -> list[Step]:
     return [work.step for work in works]
 
