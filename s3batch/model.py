@@ -325,9 +325,8 @@ class KeptAttributes:
     """The attributes that a copy has lost, of these or of the configured ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceObject:
-    """The object that a transfer reads, in the state in which it was listed."""
+class SourceObject(NamedTuple):
+    """The object that a transfer reads, in the state in which it was listed. One is made and sent for each object."""
 
     etag: str
     """Without quotes; empty where the listing tells none, and then the object is not pinned."""
@@ -406,7 +405,10 @@ OperationSpec = (
     | RestoreSpec
     | UnreadableSpec
 )
-"""The further data of an operation. Dataclasses, because named tuples with equal fields are equal across types."""
+"""The further data of an operation. Mostly dataclasses, because named tuples with equal fields are equal across types.
+
+Of two types a job has many: they are named tuples, which cost a third, and their fields are never equal.
+"""
 
 
 class Operation(NamedTuple):
@@ -595,7 +597,7 @@ def make_whole_work(operation: Operation) -> Work:
 
 
 class StoredResult(Result):
-    """The result of a plain upload that worked, and of which no more is to be said. It is sent as a :data:`ShortRow`."""
+    """The result of a plain upload or copy that worked, of which no more is to be said. It is sent as a :data:`ShortRow`."""
 
     __slots__ = ()
 

@@ -335,7 +335,7 @@ class Coordinator:
         return [self._judgement.settle_failed_result(operation, result)]
 
     def _take_stored(self, stored: Sequence[ShortRow]) -> None:
-        """Take plain uploads that the store has, and of which no more is to be said: a third of what judging each costs."""
+        """Take plain uploads and copies that the store has, of which no more is to be said: a third of what judging each costs."""
         if not stored:
             return
         self._breaker.record_success()
@@ -425,4 +425,4 @@ class Coordinator:
 _OVER = object()
 _ANOTHER = "name another --journal"
 _STORED = Result(0)
-"""What is heard of any plain upload that worked."""
+"""What is heard of any plain upload or copy that worked."""

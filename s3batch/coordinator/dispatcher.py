@@ -146,9 +146,10 @@ class Dispatcher:
         """Make work of leased operations."""
         deletes: list[Operation] = []
         quarantine, leased, alone = self._quarantine, self.leased, self._deps.deletes_alone
-        is_calm, small = not quarantine.is_in_use, self._deps.multipart_threshold
+        is_calm, small = not quarantine.is_in_use, self._deps.uploads.sizes.find_least(self._deps.multipart_threshold)
         for operation in self._settle_early(operations):
-            if is_calm and operation.kind is UPLOAD and operation.size < small and not operation.upload_id:
+            plain = is_calm and operation.size < small and not operation.upload_id
+            if plain and (operation.kind is UPLOAD or operation.kind is TRANSFER):
                 leased[operation.id] = operation  # nearly all of a first run
                 self._ready.append(make_whole_work(operation))
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import (
@@ -106,7 +106,7 @@ class MultipartUpload:
 
     def stream_source(self) -> None:
         """Be a transfer that is streamed from now on."""
-        spec = replace(require_spec(self.operation, SourceObject), streamed=True)
+        spec = require_spec(self.operation, SourceObject)._replace(streamed=True)
         self.operation = self.operation._replace(spec=spec)
 
 
@@ -134,6 +134,10 @@ class PartSizes:
     def find_threshold(self, operation: Operation) -> int:
         """Return the size from which on a transfer goes in parts."""
         return self.transfers.threshold if is_streamed(operation) else self.transfers.copy_limit + 1
+
+    def find_least(self, upload_threshold: int) -> int:
+        """Return the size below which neither an upload nor a transfer goes in parts."""
+        return min(upload_threshold, self.transfers.threshold, self.transfers.copy_limit + 1)
 
     def choose(self, operation: Operation) -> int:
         """Return the part size of an upload."""

@@ -53,7 +53,7 @@ class PollResult:
 
     results: list[Result] = field(default_factory=list)
     stored: list[ShortRow] = field(default_factory=list)
-    """Further results: of plain uploads that worked."""
+    """Further results: of plain uploads and copies that worked."""
     dropped: list[Work] = field(default_factory=list)
     """Handed back untouched: never begun."""
     lost: list[Work] = field(default_factory=list)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker.bulk import BulkComparison
     from s3batch.worker.context import Brief
+    from s3batch.worker.plain_work import PlainWorks
 
 LEAD = 0.05
 """Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""
@@ -72,7 +73,7 @@ class WorkerLoop:
         self._clock = clock
         self._tools = tools_for(brief)
         self._tools.writes = self.transport.writes
-        self._plain = PlainUploads(
+        self._plain = _choose_plain_works(brief)(
             self._tools, self.transport.puts, self.transport.loop.clock, self._stored, self._ended
         )
         self._compresses = brief.rules.compresses
@@ -259,7 +260,7 @@ class WorkerLoop:
         return weight
 
     def _stored(self, result: Result) -> None:
-        """Take the result of a plain upload that worked."""
+        """Take the result of plain work that was done."""
         self._weight -= result.sent
         self._heavy -= result.sent
         self._ended_works += 1
@@ -276,6 +277,15 @@ class WorkerLoop:
             self._halted = self._halted or result.fatal
         self.results += results
         reach_failpoint(_POINTS.get(results[0].step, "stored"))
+
+
+def _choose_plain_works(brief: Brief) -> type[PlainWorks]:
+    """Return the class that begins the plain work of a job."""
+    if brief.source is None:
+        return PlainUploads
+    from s3batch.worker.plain_transfer import PlainTransfers  # noqa: PLC0415 - few jobs read from S3
+
+    return PlainTransfers
 
 
 def _count_connections() -> int:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
 
     from s3batch.executors.worker_loop import WorkerLoop
+    from s3batch.model import ShortRow
 
 _LENGTH = struct.Struct("!I")
 _FLUSH_EVERY = 0.02
@@ -217,8 +218,7 @@ class Worker:
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
         if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
             transport = runner.transport
-            stored = [shorten_result(result) for result in runner.results if type(result) is StoredResult]
-            rows = [tuple(result) for result in runner.results if type(result) is not StoredResult]
+            rows, stored = pack_results(runner.results)
             overruled = transport.fallback.overruled
             self._frames.queue("report", (rows, stored, dict(transport.requests), dict(overruled), runner.status()))
             runner.results.clear()
@@ -226,6 +226,12 @@ class Worker:
             overruled.clear()
             self._flushed += elapsed
         self._frames.flush()
+
+
+def pack_results(results: list[Result]) -> tuple[list[tuple[Any, ...]], list[ShortRow]]:
+    """Return results as bare tuples, and the short rows of those of which no more is to be said."""
+    stored = [shorten_result(result) for result in results if type(result) is StoredResult]
+    return [tuple(result) for result in results if type(result) is not StoredResult], stored
 
 
 def unpack_results(rows: list[tuple[Any, ...]]) -> list[Result]:

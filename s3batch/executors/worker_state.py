@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Sequence
 
-    from s3batch.model import Result, ShortRow, Work
+    from s3batch.model import Operation, Result, ShortRow, Work
 
 Tag = tuple[int, Step, int]
 """Row, step and part, which identify a piece of work and its result."""
@@ -76,11 +76,17 @@ def count_begun_pieces(work: Work) -> int:
     return len(work.files) or 1
 
 
+def is_server_copy(operation: Operation) -> bool:
+    """Return whether the store copies the object of an operation, or two HEADs compare it."""
+    spec = operation.spec
+    return spec is not None and type(spec) is SourceObject and not spec.streamed
+
+
 def compute_work_weight(work: Work) -> int:
     """Return the bytes of content that carrying it out holds in memory, a gzip'd file not considered."""
     operation, step = work.operation, work.step
-    if operation.spec is not None and type(operation.spec) is SourceObject and not operation.spec.streamed:
-        return 0  # the store copies it, or compares two HEADs
+    if is_server_copy(operation):
+        return 0
     if step is WHOLE:
         return min(_BLOCK, operation.size) if operation.kind is RECONCILE else operation.size
     return work.parts[0].size if step is PART else 0
@@ -143,8 +149,12 @@ class WorkerState:
         totals, given, (most_works, most_content, _) = self.totals, self.given, self.credit
         while ready and len(works) < most:
             work = ready[0]
-            if work[1:] == WHOLE_OPERATION and work.operation.kind is UPLOAD:  # nearly all: without a call for each
-                row, size = work.operation.id, work.operation.size
+            operation = work.operation
+            if work[1:] == WHOLE_OPERATION and (operation.kind is UPLOAD or is_server_copy(operation)):
+                row, size = (
+                    operation.id,
+                    operation.size if operation.kind is UPLOAD else 0,
+                )  # nearly all: no further calls
                 if given and (totals[0] >= most_works or size > max(0, most_content - totals[1])):
                     break
                 totals[0] += 1

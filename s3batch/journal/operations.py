@@ -220,7 +220,7 @@ class Operations:
         self._transaction.commit()
 
     def settle_stored(self, stored: Sequence[ShortRow]) -> None:
-        """Record plain uploads that the store has, in one transaction."""
+        """Record plain uploads and copies that the store has, in one transaction."""
         if not stored:
             return
         with self._transaction.batch():

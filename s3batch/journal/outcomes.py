@@ -12,9 +12,12 @@ from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
-_PROOF = """CASE kind WHEN 'download' THEN fingerprint
-    ELSE substr(detail, instr(detail, ':') + 1, instr(detail, ' ') - instr(detail, ':') - 1) END"""
-"""Of a transfer it is in the text of its spec, before the blank: ``copied:etag ETAG``."""
+_IS_TOLD = "instr(detail, ':') BETWEEN 1 AND instr(detail, ' ')"
+_IS_COPY = "detail = 'copied ' || etag"
+_PROOF = f"""CASE WHEN kind = 'download' THEN fingerprint
+    WHEN {_IS_TOLD} THEN substr(detail, instr(detail, ':') + 1, instr(detail, ' ') - instr(detail, ':') - 1)
+    WHEN instr(etag, '-') THEN 'parts' ELSE 'etag' END"""
+"""Of a transfer it is in the text of its spec, before the blank: ``copied:size ETAG``. A plain copy has the ETag there."""
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _CHANGE = """
 id > ? AND state = 'done' AND kind IN ('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore') AND job IN (
@@ -89,7 +92,7 @@ class Outcomes:
         numbers = [job.number, *(each.number for each in job.list_continued())]
         found = self._store.rows(
             f"""SELECT {_PROOF} AS proof, count(*) FROM operation WHERE +job IN ({", ".join(map(str, numbers))})
-            AND (kind = 'download' OR kind = 'transfer' AND instr(detail, ':') BETWEEN 1 AND instr(detail, ' '))
+            AND (kind = 'download' OR kind = 'transfer' AND ({_IS_TOLD} OR {_IS_COPY}))
             AND state = 'done' GROUP BY proof"""  # noqa: S608 - numbers
         )
         return dict(found)

@@ -6,8 +6,8 @@
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
     reconcile                 "whole-known DATE", "moved [[key, ETag, checksum], ...]"
     upload, copy              "planned N"
-    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source; done: "copied:PROOF ETAG";
-                              of a saved plan "copied@N ETAG"
+    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source; done: "copied:PROOF ETAG", or
+                              as before where the object has this ETag; of a saved plan "copied@N ETAG"
 
 A text that is none of these comes back as :class:`UnreadableSpec`: the check of inherited rows decides about it.
 """

@@ -62,6 +62,12 @@ class FirstAttempt(NamedTuple):
     """With its checksum."""
     outcome: Response | RequestError
 
+    def require_response(self) -> Response:
+        """Return the answer. Raises the :class:`RequestError` in its place."""
+        if isinstance(self.outcome, RequestError):
+            raise self.outcome
+        return self.outcome
+
 
 class SentUpload(NamedTuple):
     """The outcome of an upload."""
@@ -113,9 +119,7 @@ async def send_checked(request: Request, checks: Checks, asked: FirstAttempt | N
 async def _first_response(request: Request, asked: FirstAttempt | None) -> Response:
     if asked is None or asked.call != request:
         return await send_request(request)
-    if isinstance(asked.outcome, RequestError):
-        raise asked.outcome
-    return asked.outcome
+    return asked.require_response()
 
 
 async def begin_upload(request: Request, checks: Checks) -> Response:

@@ -384,6 +384,11 @@ def parse_copied(body: Body) -> str:
     return document.top.get("ETag", "").strip().strip('"')
 
 
+def is_usual_copy(body: Body) -> bool:
+    """Return whether a response to CopyObject is the document that stores write, which holds elements and texts only."""
+    return _COPIED.match(body) is not None
+
+
 def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
     """Return the tags in a response to GetObjectTagging, sorted."""
     document = read_document(body, "Tag")

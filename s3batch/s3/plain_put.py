@@ -4,28 +4,28 @@
                                                           │                           │
                anything else: it unfolds into a coroutine, and goes on in the general way from there
 
-Nothing is decided here but that nothing has to be decided. A task that has unfolded is like any other.
+Nothing is decided here but that nothing has to be decided. A task that has unfolded is like any other. Bodies
+(:mod:`.plain_body`) and copies (:mod:`.plain_copy`) go this way.
 """
 
 from __future__ import annotations
 
-import re
 import ssl
 from abc import ABC, abstractmethod
-from hashlib import md5
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from s3batch.s3.bounds import SLOWEST
 from s3batch.s3.connection import JOIN_UP_TO
 from s3batch.s3.event_loop import Task
-from s3batch.s3.requests import put_object
 from s3batch.s3.sigv4 import UnsafeTextError
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Coroutine, Mapping
+    from re import Match
     from typing import Any
 
+    from s3batch.s3.answer_forms import AnswerForm
     from s3batch.s3.congestion_window import CongestionWindow
     from s3batch.s3.connection import BrokenConnectionError
     from s3batch.s3.connection_pool import ConnectionPool, PooledConnection
@@ -36,43 +36,55 @@ if TYPE_CHECKING:
 
 _FORMS_KEPT = 4
 """Forms of answers that are tried: a load balancer may have servers of several kinds before it."""
-_FIXED = frozenset(
-    {
-        "connection", "content-length", "transfer-encoding", "trailer", "upgrade", "x-amz-server-side-encryption",
-        "x-amz-server-side-encryption-customer-algorithm",
-    }
-)  # fmt: skip
-"""Headers that say where an answer ends, what becomes of the connection, or what the ETag is: their values count too."""
-_WITHOUT_MD5 = frozenset(_FIXED - {"connection", "content-length"})
-"""Headers beside which an ETag is not looked at as an MD5."""
 _READ = 16 * 1024
 """Bytes: a head of S3 has a few hundred."""
-_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
+
+Stored = tuple[str, str, str, str]
+"""What the answer to a PUT tells: ETag, date, id of the request, id of the version. All but the ETag may be empty."""
 
 
 class PlainPut(Task, ABC):
     """A PUT under way. Its ``call`` is that of the general way: who asks for it has the task unfold."""
 
-    __slots__ = ("_call", "begun", "body", "checksum", "fingerprint", "headers", "key")
+    __slots__ = ("_call", "begun", "body", "fingerprint", "headers", "key", "names", "values")
+
+    request_name: ClassVar[str]
+    """S3's name of the request."""
+    sends_body: ClassVar[bool]
+    """True if each request has a payload of its own."""
     begun: float
     """When it was begun, by the loop's clock."""
 
     def __init__(
-        self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, checksum: tuple[str, str]
-    ) -> None:
-        """``headers`` are those of all objects with this ``fingerprint``; ``checksum`` is the header for the body."""
+        self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, names: tuple[str, ...],
+        values: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        """``headers`` are those of all objects with this ``fingerprint``; ``names`` and ``values`` are its own, by name."""
         self.row = row
         self.key = key
         self.body = body
         self.headers = headers
         self.fingerprint = fingerprint
-        self.checksum = checksum
+        self.names = names
+        self.values = values
         self._call: Request | None = None
         self.tries = self.lessons = 0
 
     @abstractmethod
+    def make_request(self) -> Request:
+        """Return the request as the general way sends it."""
+
+    @abstractmethod
+    def learn_form(self, answer: str) -> AnswerForm | None:
+        """Return the form of ``answer``; ``None`` if that is more than the news that the object is stored and proved."""
+
+    @abstractmethod
+    def read_proof(self, match: Match[str]) -> Stored | None:
+        """Return what an answer of a known form tells; ``None`` if it does not prove what is stored."""
+
+    @abstractmethod
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
-        """Take the end of the short way: the store has proved, within so many seconds, that it has the body.
+        """Take the end of the short way: the store has proved, within so many seconds, what it has stored.
 
         ``version`` may be empty.
         """
@@ -85,56 +97,13 @@ class PlainPut(Task, ABC):
     def call(self) -> Request:
         """The request that waits for a response."""
         if self._call is None:
-            name, value = self.checksum
-            request = put_object(self.key, self.body, {**self.headers, name: value})
-            self.coroutine, self.done = self.unfold(request)
+            self.coroutine, self.done = self.unfold(self.make_request())
             self._call = self.coroutine.send(None)
         return self._call
 
     @call.setter
     def call(self, request: Request) -> None:
         self._call = request
-
-
-class AnswerForm(NamedTuple):
-    """The form of the usual answer of a store: its headers in their order, of which only some values differ."""
-
-    pattern: re.Pattern[str]
-    """With groups for ETag, date, id, version and checksum; that of a header that the store does not send is empty."""
-
-    @classmethod
-    def learn(cls, answer: str, checksum: str) -> AnswerForm | None:
-        """Return the form of ``answer``; ``None`` if that is more than the news that the body is stored and proved."""
-        head, end, rest = answer.partition("\r\n\r\n")
-        status, *lines = head.split("\r\n")
-        pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        values = {name.lower(): value for name, value in pairs}
-        if not end or rest or not status.startswith("HTTP/1.1 200 ") or len(values) != len(pairs):
-            return None
-        if values.get("content-length") != "0" or "transfer-encoding" in values or "etag" not in values:
-            return None
-        if "close" in values.get("connection", "").lower() or not all(_NAME.match(name) for name, _ in pairs):
-            return None
-        if checksum not in values or not checksum.startswith("x-amz-"):
-            if not _WITHOUT_MD5.isdisjoint(values):
-                return None
-            checksum = ""
-        groups = {
-            "etag": "etag", "date": "date", "x-amz-request-id": "id", "x-amz-version-id": "version", checksum: "checksum",
-        }  # fmt: skip
-        lines = [_make_pattern(name, value, groups) for name, value in pairs]
-        absent = [f"(?P<{group}>)" for header, group in groups.items() if header not in values]
-        return cls(re.compile("\r\n".join([re.escape(status), *lines, "\r\n"]) + "".join(absent)))
-
-
-def _make_pattern(name: str, value: str, groups: Mapping[str, str]) -> str:
-    """Return the pattern of a line: with this value, with any, or with one that is of interest."""
-    lower = name.lower()
-    if lower in _FIXED:
-        return f"{name}: *{re.escape(value)}"
-    if lower == "etag":
-        return f'{name}: *"(?P<etag>[!#-~]{{3,}})"'
-    return f"{name}: *(?P<{groups[lower]}>[!-~](?:[ -~]*[!-~])?)" if lower in groups else f"{name}:[^\r\n]*"
 
 
 class GeneralWay(NamedTuple):
@@ -161,7 +130,8 @@ class PlainPuts:
         self._wire = wire
         self._general = general
         self._heads: PutHeadWriter | None = None
-        self._forms: list[AnswerForm] = []
+        self._forms: dict[str, list[AnswerForm]] = {}
+        """By the name of the request."""
 
     def use(self, heads: PutHeadWriter | None) -> None:
         """Write heads with these from now on; with ``None`` every PUT goes the general way."""
@@ -182,7 +152,7 @@ class PlainPuts:
             self._pool.put_back(connection)
             self._general.begin(put, put.call)
             return
-        self._requests["PutObject"] += 1
+        self._requests[put.request_name] += 1
         connection.task = put
         connection.progress = connection.begun = now
         connection.deadline = now + self._pool.patience
@@ -225,19 +195,16 @@ class PlainPuts:
         put.stored(*found, connection.progress - put.begun)
         return None
 
-    def _find_proof(self, put: PlainPut, answer: str) -> tuple[str, str, str, str] | None:
-        """Return ETag, date, id and version of an answer of a known form that proves the body; ``None`` for any other."""
-        name, value = put.checksum
-        for form in self._forms:
+    def _find_proof(self, put: PlainPut, answer: str) -> Stored | None:
+        """Return what an answer of a known form tells that proves the object; ``None`` for any other."""
+        forms = self._forms.setdefault(put.request_name, [])
+        for form in forms:
             match = form.pattern.fullmatch(answer)
             if match is not None:
-                etag, date, request_id, version, checksum = match.group("etag", "date", "id", "version", "checksum")
-                if checksum == value or (not checksum and etag == md5(put.body, usedforsecurity=False).hexdigest()):
-                    return etag, date, request_id, version
-                return None
-        learned = AnswerForm.learn(answer, name) if len(self._forms) < _FORMS_KEPT else None
+                return put.read_proof(match)
+        learned = put.learn_form(answer) if len(forms) < _FORMS_KEPT else None
         if learned is not None:
-            self._forms.append(learned)
+            forms.append(learned)
         return None
 
 

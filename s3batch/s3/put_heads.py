@@ -1,6 +1,7 @@
 """The heads of plain PUTs: all that requests of one second with the same attributes have in common is written once.
 
     PUT {path} HTTP/1.1 ... x-amz-checksum-...: {checksum} ... x-amz-content-sha256: {payload} ... Signature={signature} ...
+    PUT {path} HTTP/1.1 ... x-amz-copy-source: {source} ... x-amz-copy-source-if-match: {etag} ... Signature={signature} ...
 
 A head costs two digests and two joins of texts then. :mod:`s3batch.s3.request_heads` writes all others, and the same.
 """
@@ -8,6 +9,7 @@ A head costs two digests and two joins of texts then. :mod:`s3batch.s3.request_h
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,21 +19,26 @@ from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, UnsafeTextError, refuse_breaks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.plain_put import PlainPut
 
-_CHECKSUM, _PAYLOAD = "\1checksum\1", "\1payload\1"
-"""They stand in a form where each request has a value of its own."""
+_PLACE = "\1%d\1"
+"""It stands in a form where each request has a value of its own, by the number of that."""
+_PAYLOAD = "\1payload\1"
 _FORMS_KEPT = 4096
 
 
 class _PutForm(NamedTuple):
-    checksum: str
-    """The name of the header with the checksum."""
-    canonical: list[str]
-    """The canonical request after the path, in pieces: a checksum, the payload's hash, and that once more at the end."""
-    lines: list[str]
-    """The head after the path, in pieces: a checksum, the payload's hash, and the signature at the end."""
+    names: tuple[str, ...]
+    """Of the headers with values of their own."""
+    canonical: str
+    """The canonical request, with places for path and values, and for the payload's hash twice if there is a body."""
+    lines: str
+    """The head, with places for path and values, the payload's hash if there is a body, signature and length."""
+    breaks: int
+    """Line breaks of the canonical request."""
 
 
 class PutHeadWriter:
@@ -48,37 +55,41 @@ class PutHeadWriter:
         """Of that second, by the fingerprint of the attributes."""
 
     def of(self, put: PlainPut) -> bytes:
-        """Return the head of ``put``. Raises UnsafeTextError where its attributes cannot go into a form."""
-        body, (name, checksum) = put.body, put.checksum
+        """Return the head of ``put``. Raises UnsafeTextError where its texts cannot go into a form."""
         second = int(time.time() + clock.offsets.get(self._place, 0.0))
         if second != self._second or len(self._forms) > _FORMS_KEPT:
             self._forms.clear()
             self._second = second
         form = self._forms.get(put.fingerprint)
-        if form is None or form.checksum != name:
-            form = self._forms[put.fingerprint] = self._make_form(put, name)
-        path, payload = self._front + percent_encode(put.key, "/"), EMPTY_SHA256
-        if body:
-            payload = hashlib.sha256(body).hexdigest() if self._endpoint.signs_body(len(body)) else UNSIGNED
-        one, two, three = form.canonical
-        signature = self._signer.sign_text(f"PUT\n{path}{one}{checksum}{two}{payload}{three}{payload}", second)
-        one, two, three = form.lines
-        text = f"PUT {path}{one}{checksum}{two}{payload}{three}{signature}\r\ncontent-length: {len(body)}{HEAD_END}"
-        return text.encode("utf-8", "surrogateescape")
+        if form is None or form.names != put.names:
+            form = self._forms[put.fingerprint] = self._make_form(put)
+        path, body = self._front + percent_encode(put.key, "/"), put.body
+        hashes: tuple[str, ...] = ()
+        if put.sends_body:
+            signed = not body or self._endpoint.signs_body(len(body))
+            hashes = ((hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256) if signed else UNSIGNED,)
+        canonical = form.canonical % (path, *put.values, *hashes, *hashes)
+        if canonical.count("\n") != form.breaks or "\r" in canonical or "\0" in canonical:
+            raise UnsafeTextError("the request holds a line break or NUL")
+        signature = self._signer.sign_text(canonical, second)
+        return (form.lines % (path, *put.values, *hashes, signature, len(body))).encode("utf-8", "surrogateescape")
 
-    def _make_form(self, put: PlainPut, name: str) -> _PutForm:
+    def _make_form(self, put: PlainPut) -> _PutForm:
         refuse_breaks("the path", self._front)  # keys are encoded
-        headers = {"host": self._endpoint.host_header, **put.headers, name: _CHECKSUM}
-        self._endpoint.access_headers().complete("PutObject", headers)
-        form = self._signer.make_form("PUT", headers, _PAYLOAD, self._second)
+        places = [_PLACE % number for number in range(len(put.names))]
+        headers = {"host": self._endpoint.host_header, **put.headers, **dict(zip(put.names, places, strict=True))}
+        self._endpoint.access_headers().complete(put.request_name, headers)
+        form = self._signer.make_form("PUT", headers, _PAYLOAD if put.sends_body else EMPTY_SHA256, self._second)
         lines = "".join([f"{name}: {value}\r\n" for name, value in form.headers.items()])
-        canonical = _split_form(form.canonical.removesuffix(_PAYLOAD))
-        return _PutForm(name, canonical, _split_form(f" HTTP/1.1\r\n{lines}authorization: {form.authorization}"))
+        payloads = [_PAYLOAD] if put.sends_body else []
+        canonical = _make_template(form.canonical, [*places, *payloads, *payloads])
+        head = _make_template(f" HTTP/1.1\r\n{lines}authorization: {form.authorization}", [*places, *payloads])
+        breaks = canonical.count("\n") + 1
+        return _PutForm(put.names, f"PUT\n%s{canonical}", f"PUT %s{head}%s\r\ncontent-length: %d{HEAD_END}", breaks)
 
 
-def _split_form(text: str) -> list[str]:
-    """Return a text that has a checksum and then a payload in three pieces."""
-    pieces = [piece for part in text.split(_CHECKSUM) for piece in part.split(_PAYLOAD)]
-    if len(pieces) != 3:
+def _make_template(text: str, places: Sequence[str]) -> str:
+    """Return a text with ``%s`` where it has these places. Raises UnsafeTextError unless it has each once, in this order."""
+    if re.findall("\1[^\1]*\1", text) != list(places) or text.count("\1") != 2 * len(places):
         raise UnsafeTextError("a header holds a control character")
-    return pieces
+    return re.sub("\1[^\1]*\1", "%s", text.replace("%", "%%"))

@@ -30,13 +30,18 @@ _LOOK_AGAIN = 0.01
 """Seconds between looks whether another copy of this worker has probed."""
 
 
+def must_probe_copies(tools: Tools) -> bool:
+    """Return whether the store's copies have to be probed, or are just being probed, before a copy is sent."""
+    if not tools.endpoint.url:
+        return False
+    return tools.is_looking or not (tools.copies_probed or tools.quirks.has(QuirkKind.COPY_PROBED))
+
+
 async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     """Probe the store's copies, unless that was done; others of this worker wait for the result."""
-    if not tools.endpoint.url or (tools.copies_probed and not tools.is_looking):
-        return
     while tools.is_looking:
         await sleep(_LOOK_AGAIN)
-    if tools.copies_probed or tools.quirks.has(QuirkKind.COPY_PROBED):
+    if not must_probe_copies(tools):
         return
     tools.is_looking = tools.copies_probed = True
     parent = f"{operation.key.removesuffix(operation.path)}{PROBE}{secrets.token_hex(8)}"

@@ -62,7 +62,7 @@ async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None)
 
     One result, or one per key of a DeleteObjects batch, also when it fails. ``KeyboardInterrupt`` and
     ``MemoryError`` do pass through: they are about the process, not about this key. ``asked``: what was asked already
-    of a plain upload.
+    of plain work.
     """
     started = time.monotonic()
     try:
@@ -104,22 +104,22 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
         if extended is kind:
             outcome = await (function(work, tools) if asked is None else function(work, tools, asked))
             return outcome if isinstance(outcome, list) else [outcome]
+    if type(work.operation.spec) is SourceObject:
+        return [await _hand_to_transfer(work, tools, asked)]
     if asked is not None:
         return [await upload_file(work.operation, tools, asked)]
     if work.keys:
         return await delete_batch(work, tools)
-    if type(work.operation.spec) is SourceObject:
-        return [await _hand_to_transfer(work, tools)]
     step = _STEPS.get(work.step)
     if step is not None:
         return [await step(work, tools)]
     return [await _KINDS[kind](work.operation, tools)]
 
 
-async def _hand_to_transfer(work: Work, tools: Tools) -> Result:
+async def _hand_to_transfer(work: Work, tools: Tools, asked: FirstAttempt | None) -> Result:
     from s3batch.worker.transfer import carry_out_transfer  # noqa: PLC0415 - few jobs read from S3
 
-    return await carry_out_transfer(work, tools)
+    return await carry_out_transfer(work, tools, asked)
 
 
 async def _hand_to_reconcile(operation: Operation, tools: Tools) -> Result:

@@ -15,27 +15,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Result, Work, good_result
-from s3batch.objects.headers import make_put_headers
 from s3batch.s3.checked_upload import FirstAttempt, checksum_line
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import RequestError
-from s3batch.s3.plain_put import PlainPut
+from s3batch.s3.plain_body import PlainBody
 from s3batch.s3.responses import date_of, etag_of
 from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.source.reader import BLOCK
 from s3batch.worker.dispatch import carry_out
+from s3batch.worker.plain_work import PlainWorks
 from s3batch.worker.versions import VERSION_ID, with_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Generator
 
     from s3batch.model import Attributes
-    from s3batch.s3.plain_put import PlainPuts
     from s3batch.s3.requests import Request, Response
-    from s3batch.worker.context import Tools
-
-_HEADERS_KEPT = 4096
-"""Attributes whose headers are kept ready."""
 
 
 def is_plain_upload(work: Work) -> bool:
@@ -49,7 +44,7 @@ def is_plain_upload(work: Work) -> bool:
     )
 
 
-class PlainUpload(PlainPut):
+class PlainUpload(PlainBody):
     """The upload of one such file."""
 
     __slots__ = ("uploads", "work")
@@ -91,45 +86,26 @@ class PlainUpload(PlainPut):
         return self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)
 
 
-class PlainUploads:
+class PlainUploads(PlainWorks):
     """Begins the plain uploads of one worker."""
-
-    def __init__(
-        self, tools: Tools, puts: PlainPuts, clock: Callable[[], float], on_stored: Callable[[Result], None],
-        on_ended: Callable[[int, int, int, list[Result]], None],
-    ) -> None:  # fmt: skip
-        """``on_ended`` takes the results of an upload that went the general way, after what it held."""
-        self.tools = tools
-        self.clock = clock
-        self.on_stored = on_stored
-        self.on_ended = on_ended
-        self._puts = puts
-        self._applies = not (tools.brief.extensions or tools.brief.is_guarded)
-        self._headers: dict[str, Mapping[str, str]] = {}
-        """By the fingerprint of the attributes, which is quicker to look up than they are."""
 
     def begin(self, work: Work) -> bool:
         """Begin ``work`` if it is a plain upload; return whether it is."""
-        if not (self._applies and is_plain_upload(work)):
+        if not (self.applies and is_plain_upload(work)):
             return False
         operation, tools = work.operation, self.tools
         attributes, fingerprint = tools.brief.rules.describe(operation.path)
-        if attributes.gzip or attributes.preserve or (attributes.acl and tools.acl_refused):
-            return False
-        name = tools.checks.ladder[0]
-        if not name or (tools.compares_times and operation.reason is MISSING):
+        headers, name = self.find_headers(attributes, fingerprint), tools.checks.ladder[0]
+        if headers is None or not name or (tools.compares_times and operation.reason is MISSING):
             return False
         body = tools.source.read_plainly(operation.path, operation.stamp)
         if body is None:
             return False
-        headers = self._headers.get(fingerprint) or self._make_headers(attributes, fingerprint)
         upload = PlainUpload(operation.id, operation.key, body, headers, fingerprint, checksum_line(name, body))
         upload.uploads, upload.work = self, work
-        self._puts.send(upload)
+        self.puts.send(upload)
         return True
 
-    def _make_headers(self, attributes: Attributes, fingerprint: str) -> Mapping[str, str]:
-        if len(self._headers) >= _HEADERS_KEPT:
-            self._headers.clear()
-        headers = self._headers[fingerprint] = make_put_headers(attributes)
-        return headers
+    def is_plain(self, attributes: Attributes) -> bool:
+        """Return whether files with these attributes are sent as they are."""
+        return not (attributes.gzip or attributes.preserve)

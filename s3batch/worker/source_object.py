@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import SourceObject
@@ -65,7 +64,7 @@ def prove_by_etag(operation: Operation, etag: str) -> ContentProof:
 def note_proof(operation: Operation, proof: ContentProof) -> OperationSpec | None:
     """Return the spec of a done transfer, which tells the proof of its content."""
     spec = operation.spec
-    return replace(spec, proof=proof.value) if isinstance(spec, SourceObject) else spec
+    return spec._replace(proof=proof.value) if isinstance(spec, SourceObject) else spec
 
 
 def name_pinned_source(operation: Operation, tools: Tools) -> dict[str, str]:

@@ -55,17 +55,18 @@ from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
     from s3batch.model import Attributes
+    from s3batch.s3.checked_upload import FirstAttempt
     from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 
-async def carry_out_transfer(work: Work, tools: Tools) -> Result:
-    """Do a piece of work whose operation reads an object of the source."""
+async def carry_out_transfer(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> Result:
+    """Do a piece of work whose operation reads an object of the source; ``asked``: see :func:`transfer_object`."""
     if work.step is not Step.WHOLE:
         return await transfer_parts.STEPS[work.step](work, tools)
     if work.operation.kind is Kind.RECONCILE:
         return await compare_with_source(work.operation, tools)
-    return await transfer_object(work.operation, tools)
+    return await transfer_object(work.operation, tools, asked)
 
 
 _PIECE = 2 * 1024 * 1024
@@ -112,8 +113,11 @@ async def _are_both_same_when_read(operation: Operation, tools: Tools) -> bool:
 # --- transferring --------------------------------------------------------------------------
 
 
-async def transfer_object(operation: Operation, tools: Tools) -> Result:
-    """Copy an object on the server, or stream it; a large one that has to be streamed is asked for again, in parts."""
+async def transfer_object(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
+    """Copy an object on the server, or stream it; a large one that has to be streamed is asked for again, in parts.
+
+    ``asked``: the copy that was tried already, in the short way.
+    """
     condition: dict[str, str] = {}
     if operation.is_in_doubt:  # a dead run may have done it
         found = await compare_with_source(operation, tools)
@@ -129,25 +133,28 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
         return await _stream_object(operation, condition, tools)
     if not spec.streamed and not are_copies_refused(tools):
         await probe_copies_once(operation, tools)
-    if not spec.streamed and not are_copies_refused(tools):
-        copied = await _copy_on_server(operation, tools)
+    if asked is not None or not (spec.streamed or are_copies_refused(tools)):
+        copied = await _copy_on_server(operation, tools, asked)
         if copied is not None:
             return copied
     if not spec.streamed and operation.size > BLOCK:
-        streamed = replace(spec, streamed=True)
+        streamed = spec._replace(streamed=True)
         return Result(operation.id, become=Kind.TRANSFER, etag=operation.etag, spec=streamed)
     return await _stream_object(operation, condition, tools)
 
 
-async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
+async def _copy_on_server(operation: Operation, tools: Tools, asked: FirstAttempt | None) -> Result | None:
     """Copy an object by CopyObject; return ``None`` if the store refuses the copy."""
     attributes, source = tools.attributes(operation), find_source(tools)
-    request = requests.copy_object(
-        operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),
-        source.key(operation.path),
-    )  # fmt: skip
-    response = await send_request(request)
-    if attributes.acl and is_acl_refusal(response):
+    if asked is None:
+        request = requests.copy_object(
+            operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),
+            source.key(operation.path),
+        )  # fmt: skip
+        response = await send_request(request)
+    else:
+        request, response = asked.call, asked.require_response()
+    if "x-amz-acl" in request.headers and is_acl_refusal(response):
         request = tools.drop_acl(request)
         response = await send_request(request)
     if await is_refused_copy(operation, response, tools):

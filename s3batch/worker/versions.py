@@ -30,7 +30,7 @@ def note_version(
 
 
 def with_version(result: Result, operation: Operation, version: str) -> Result:
-    """Return the result of a plain upload that made this version."""
+    """Return the result of a plain upload or copy that made this version."""
     if version == _NO_VERSION or operation.attempts:
         return result
     return result._replace(spec=WrittenVersion(version))

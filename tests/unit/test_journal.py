@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, KnownAttributes, Operation, Reason, RedirectSpec, Result, Stage, State
+from s3batch.model import (
+    JobState,
+    Kind,
+    KnownAttributes,
+    Operation,
+    Reason,
+    RedirectSpec,
+    Result,
+    SourceObject,
+    Stage,
+    State,
+    good_result,
+    shorten_result,
+)
 from tests.rig.stamps import stamp
 
 ODD = os.fsdecode(b"caf\xe9/\xff.txt")
@@ -49,6 +62,28 @@ def test_added_operations_come_back_numbered_and_are_leased_in_their_order(journ
     assert journal.operations.lease(2, Stage.MAIN) == added[:2]
     assert journal.operations.lease(2, Stage.MAIN) == added[2:]
     assert journal.operations.lease(2, Stage.MAIN) == []
+
+
+def test_a_plain_copy_is_proved_by_the_etag_that_its_row_names(journal):
+    etags = {"plain": "e" * 32, "parts": f"{'e' * 32}-2", "told": "f", "failed": "g", "streamed": "h"}
+    added = journal.operations.add(
+        [upload(key)._replace(kind=Kind.TRANSFER, spec=SourceObject(etag, streamed=key == "streamed")) for key, etag in etags.items()],
+        lease=True,
+    )  # fmt: skip
+    plain, parts, told, failed, streamed = added
+
+    journal.operations.settle_stored(
+        [shorten_result(good_result(each.id, "r", 0.1, 0, each.spec.etag, "", 9.5, "f")) for each in (plain, parts)]
+    )
+    journal.operations.settle(
+        [
+            (State.DONE, Result(told.id, etag="other", spec=told.spec._replace(proof="size"))),
+            (State.FAILED, Result(failed.id, error="no", etag="g")),
+            (State.DONE, Result(streamed.id, etag="h")),
+        ]
+    )
+
+    assert journal.outcomes.count_proofs() == {"etag": 1, "parts": 1, "size": 1}
 
 
 def test_every_field_of_an_operation_comes_back_as_it_was_given(journal):

@@ -17,8 +17,9 @@ from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Reason, Result, Work
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3 import checksums, clock, put_heads, requests
+from s3batch.s3.answer_forms import AnswerForm
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.plain_put import AnswerForm, PlainPut
+from s3batch.s3.plain_body import PlainBody
 from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError
@@ -53,7 +54,7 @@ NO_PROOF: dict[str, str] = {"ETag": '"another"', NAME.replace("-", "_"): ""}
 
 
 def test_the_form_of_the_usual_answer_finds_what_is_new_in_the_next_one() -> None:
-    form = AnswerForm.learn(answer().decode(), NAME)
+    form = AnswerForm.of_stored(answer().decode(), NAME)
     assert form is not None
 
     found = form.pattern.fullmatch(answer(ETag='"next-1"', x_amz_request_id="r 2", Date="now").decode())
@@ -63,7 +64,7 @@ def test_the_form_of_the_usual_answer_finds_what_is_new_in_the_next_one() -> Non
 
 
 def test_the_form_of_a_bucket_with_versions_finds_the_version() -> None:
-    form = AnswerForm.learn(answer(x_amz_version_id="v1").decode(), NAME)
+    form = AnswerForm.of_stored(answer(x_amz_version_id="v1").decode(), NAME)
     assert form is not None
 
     found = form.pattern.fullmatch(answer(x_amz_version_id="v2").decode())
@@ -73,7 +74,7 @@ def test_the_form_of_a_bucket_with_versions_finds_the_version() -> None:
 
 
 def test_the_form_of_a_store_that_repeats_no_checksum_and_tells_no_time() -> None:
-    form = AnswerForm.learn(answer(Date="", x_amz_request_id="", **{NAME: ""}).decode(), NAME)
+    form = AnswerForm.of_stored(answer(Date="", x_amz_request_id="", **{NAME: ""}).decode(), NAME)
 
     assert form is not None
     found = form.pattern.fullmatch(answer(Date="", x_amz_request_id="", **{NAME: ""}).decode())
@@ -99,7 +100,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_no_form_is_learned_from_another_answer(odd: bytes) -> None:
-    assert AnswerForm.learn(odd.decode(), NAME) is None
+    assert AnswerForm.of_stored(odd.decode(), NAME) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_no_form_is_learned_from_another_answer(odd: bytes) -> None:
     [*ODD.values(), answer(ETag="no quotes"), answer(ETag='""'), answer(Content_MD5="x"), answer(x_amz_request_id="")],
 )
 def test_the_form_fits_no_other_answer(odd: bytes) -> None:
-    form = AnswerForm.learn(answer().decode(), NAME)
+    form = AnswerForm.of_stored(answer().decode(), NAME)
     assert form is not None
     assert form.pattern.fullmatch(odd.decode()) is None
 
@@ -115,9 +116,9 @@ def test_the_form_fits_no_other_answer(odd: bytes) -> None:
 def test_an_etag_under_kms_is_no_md5_and_so_no_proof() -> None:
     encrypted = {"x-amz-server-side-encryption": "aws:kms"}
 
-    assert AnswerForm.learn(answer(**encrypted).decode(), NAME) is not None
-    assert AnswerForm.learn(answer(**encrypted, **{NAME: ""}).decode(), NAME) is None
-    form = AnswerForm.learn(answer(**{NAME: ""}).decode(), NAME)
+    assert AnswerForm.of_stored(answer(**encrypted).decode(), NAME) is not None
+    assert AnswerForm.of_stored(answer(**encrypted, **{NAME: ""}).decode(), NAME) is None
+    form = AnswerForm.of_stored(answer(**{NAME: ""}).decode(), NAME)
     assert form is not None
     assert form.pattern.fullmatch(answer(**encrypted, **{NAME: ""}).decode()) is None
 
@@ -130,7 +131,7 @@ ENDPOINT = Endpoint(
 )  # fmt: skip
 
 
-class Put(PlainPut):
+class Put(PlainBody):
     """A PUT that ends nowhere."""
 
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:

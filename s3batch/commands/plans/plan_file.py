@@ -16,7 +16,6 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JobFailedError, JournalError, SettingsError
@@ -255,7 +254,7 @@ def _parse_spec(kind: Kind, modified_ns: int, told: str) -> OperationSpec | None
     spec = decode_spec(kind, told)
     if not isinstance(spec, SourceObject):
         raise TypeError(told)
-    return replace(spec, proof="", target_ns=modified_ns)
+    return spec._replace(proof="", target_ns=modified_ns)
 
 
 def _damaged_plan(path: str, why: str) -> SettingsError:

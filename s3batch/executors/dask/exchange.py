@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.executors.dask.source_check import FileSample
 from s3batch.executors.dask.target_check import TargetProbe
+from s3batch.executors.worker_process import pack_results
 from s3batch.executors.worker_state import CURRENT
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from s3batch.executors import Status
     from s3batch.executors.worker_loop import WorkerLoop
-    from s3batch.model import Result
+    from s3batch.model import Result, ShortRow
 
 
 class SealedValue:
@@ -74,6 +75,8 @@ class ExchangeResponse(NamedTuple):
     """The row that its loop is busy with; 0 for none."""
     gone: str = ""
     """Why there is no worker any more; empty while there is one."""
+    stored: Sequence[ShortRow] = ()
+    """Further results: of plain uploads and copies that worked."""
 
 
 def make_empty_response(gone: str = "") -> ExchangeResponse:
@@ -109,9 +112,10 @@ class ExchangeBox:
             self._inbox.append(request)
             self.knock()
             self._news.wait_for(lambda: self._results or self._dropped or self._gone, wait)
+            rows, stored = pack_results(self._results)
             response = ExchangeResponse(
-                [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
-                self._status, time.monotonic() - self.turned, self._page[CURRENT], self._gone,
+                rows, dict(self._requests), dict(self._doubts), self._dropped, self._status,
+                time.monotonic() - self.turned, self._page[CURRENT], self._gone, stored,
             )  # fmt: skip
             self._results, self._dropped = [], []
             self._requests.clear()

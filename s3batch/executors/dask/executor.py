@@ -306,8 +306,10 @@ class DaskExecutor(MessagingExecutor):
     def _take(self, seat: _Seat, answer: ExchangeResponse, news: PollResult) -> None:
         seat.asked, seat.answered = False, time.monotonic()
         results = unpack_results(answer.results)
-        news.sent += seat.state.on_results(results, answer.status or Status(seat.state.begun, seat.state.credit))
+        status = answer.status or Status(seat.state.begun, seat.state.credit)
+        news.sent += seat.state.on_results(results, status, answer.stored)
         news.results += results
+        news.stored += answer.stored
         news.count(answer.requests, answer.doubts)
         dropped = unpack_works(answer.dropped)
         seat.state.take_back(dropped)

@@ -1,0 +1,55 @@
+"""What plain uploads and plain copies share: who takes their results, and the headers of their attributes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from s3batch.objects.headers import make_put_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from s3batch.model import Attributes, Result, Work
+    from s3batch.s3.plain_put import PlainPuts
+    from s3batch.worker.context import Tools
+
+_HEADERS_KEPT = 4096
+"""Attributes whose headers are kept ready."""
+
+
+class PlainWorks(ABC):
+    """Begins the plain work of one worker."""
+
+    def __init__(
+        self, tools: Tools, puts: PlainPuts, clock: Callable[[], float], on_stored: Callable[[Result], None],
+        on_ended: Callable[[int, int, int, list[Result]], None],
+    ) -> None:  # fmt: skip
+        """``on_ended`` takes the results of work that went the general way, after what it held."""
+        self.tools = tools
+        self.puts = puts
+        self.clock = clock
+        self.on_stored = on_stored
+        self.on_ended = on_ended
+        self.applies = not (tools.brief.extensions or tools.brief.is_guarded)
+        """False if no work of this job is plain."""
+        self._headers: dict[str, Mapping[str, str] | None] = {}
+        """By the fingerprint of the attributes, which is quicker to look up than they are."""
+
+    @abstractmethod
+    def begin(self, work: Work) -> bool:
+        """Begin ``work`` if it is plain; return whether it is."""
+
+    @abstractmethod
+    def is_plain(self, attributes: Attributes) -> bool:
+        """Return whether objects with these attributes may be plain."""
+
+    def find_headers(self, attributes: Attributes, fingerprint: str) -> Mapping[str, str] | None:
+        """Return the headers of all objects with these attributes; ``None`` if they go the general way."""
+        if attributes.acl and self.tools.acl_refused:
+            return None
+        if fingerprint not in self._headers:
+            if len(self._headers) >= _HEADERS_KEPT:
+                self._headers.clear()
+            self._headers[fingerprint] = make_put_headers(attributes) if self.is_plain(attributes) else None
+        return self._headers[fingerprint]
