@@ -28,7 +28,7 @@ from s3batch.s3.responses import etag_of
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker import fetch_parts
-from s3batch.worker.landing import failed_write, landing_of, read_blocks, set_time, wanted_time
+from s3batch.worker.landing import failed_write, landing_of, read_blocks
 from s3batch.worker.local_delete import delete_local
 from s3batch.worker.object_requests import (
     ObjectChangedError,
@@ -180,8 +180,8 @@ async def compare_opened_file(operation: Operation, descriptor: int, response: R
         same = await fetch_parts.is_same_when_read(operation, descriptor)
     if not same or not has_stamp(os.fstat(descriptor), stamp_of(before)):
         return Result(operation.id, become=Kind.DOWNLOAD, reason=Reason.CONTENT)
-    if not tools.brief.dry_run and wanted_time(response.headers) != before.st_mtime_ns:
-        set_time(descriptor, response.headers)
+    if not tools.brief.dry_run:
+        landing_of(tools).renew(descriptor, response.headers)
     return fetch_parts.equal_result(operation, descriptor, response)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from s3batch.model import Operation, Stamp, Work
+    from s3batch.objects.preserved import PreservedAttributes
     from s3batch.s3.event_loop import Done, EventLoop
     from s3batch.s3.write_gate import WriteGate
     from s3batch.worker.context import Tools
@@ -133,11 +134,31 @@ class Landing:
             self._set_owner_and_mode(descriptor, operation.path, headers)
         set_time(descriptor, headers)
 
+    def renew(self, descriptor: int, headers: Mapping[str, str]) -> None:
+        """Give an unchanged file the time of its object, and the preserved owner and mode. Raises OSError."""
+        before = os.fstat(descriptor)
+        if self._preserve:
+            preserved = decode_preserved(_read_metadata(headers))
+            owner = self._choose_owner(preserved)
+            if owner[0] not in (-1, before.st_uid) or owner[1] not in (-1, before.st_gid):
+                os.fchown(descriptor, *owner)
+            mode = preserved.mode if "mode" in self._preserve else None
+            if mode is not None and mode != before.st_mode & 0o777:
+                os.fchmod(descriptor, mode)
+        if wanted_time(headers) != before.st_mtime_ns:
+            set_time(descriptor, headers)
+
+    def _choose_owner(self, preserved: PreservedAttributes) -> tuple[int, int]:
+        """Return the user and the group that a file gets; -1 leaves one as it is."""
+        if "owner" not in self._preserve:
+            return -1, -1
+        return -1 if preserved.uid is None else preserved.uid, -1 if preserved.gid is None else preserved.gid
+
     def _set_owner_and_mode(self, descriptor: int, path: str, headers: Mapping[str, str]) -> None:
         preserved = decode_preserved(_read_metadata(headers))
-        if "owner" in self._preserve and (preserved.uid is not None or preserved.gid is not None):
-            uid, gid = (-1 if each is None else each for each in (preserved.uid, preserved.gid))
-            os.fchown(descriptor, uid, gid)
+        owner = self._choose_owner(preserved)
+        if owner != (-1, -1):
+            os.fchown(descriptor, *owner)
         mode = preserved.mode if "mode" in self._preserve else None
         if mode is None:
             mode = mode_of_replaced(self.tree.find(path))

@@ -314,6 +314,18 @@ def test_modes_are_those_of_the_umask_or_of_the_replaced_file(download, bucket, 
     assert stat.S_IMODE(os.stat(site / "old").st_mode) == 0o640
 
 
+def test_an_unchanged_file_gets_the_mode_that_its_object_got_since(download, bucket, site):
+    put(bucket, {"p/a": b"secret", "p/b": b"1"}, Metadata={"mode": "100644"})
+    download("p", "--preserve", "mode")
+    put(bucket, {"p/a": b"secret"}, Metadata={"mode": "104600"})
+
+    document = download("p", "--preserve", "mode", "--no-trust-journal")  # both may be of one second
+
+    assert document["operations"]["download"]["planned"] == 0
+    assert stat.S_IMODE(os.stat(site / "a").st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(site / "b").st_mode) == 0o644
+
+
 def test_verify_names_each_difference_and_writes_nothing(run_cli, bucket, site):
     put(bucket, FILES)
     run_cli(["sync", bucket.url("p"), "site"])
