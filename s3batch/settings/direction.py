@@ -183,6 +183,6 @@ def _require_one_stream(settings: Settings) -> None:
         raise SettingsError(
             "source - is stdin, and the target is no key in S3", hint="write s3batch sync - s3://BUCKET/KEY"
         )
-    key = parse_source_place(settings).key if settings.source != STREAM else settings.target.strip("/")
+    key = parse_source_place(settings).key if settings.source != STREAM else settings.target.lstrip("/")
     if not key or key.endswith("/"):
         raise SettingsError("a stream is one object, and its key is missing", hint="write s3://BUCKET/KEY")

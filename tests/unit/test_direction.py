@@ -56,6 +56,7 @@ def test_the_direction_is_told_from_source_target_and_bucket(settings, direction
         ),
         pytest.param(make("-", "dir"), "no key in S3", id="stdin to a directory"),
         pytest.param(make("-", "", "b"), "its key is missing", id="stdin to a bucket"),
+        pytest.param(make("-", "dir/", "b"), "its key is missing", id="stdin to a prefix"),
         pytest.param(make("s3://b/dir/", "-"), "its key is missing", id="a prefix to stdout"),
     ],
 )
