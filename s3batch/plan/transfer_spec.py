@@ -12,7 +12,7 @@ from s3batch.objects.redirects import parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.plan.spec import SyncSpec, parse_publish_last
-from s3batch.settings.direction import S3Place, parse_source_place
+from s3batch.settings.direction import S3Place, parse_source_place, settings_of_source
 from s3batch.source.filters import Selection
 from s3batch.source.locate import Source
 from s3batch.source.size_and_age import FileLimits
@@ -37,6 +37,7 @@ class TransferSpec(SyncSpec):
         """Return the specification. Raises SettingsError."""
         place = parse_source_place(settings)
         _refuse_settings_of_files(settings)
+        settings_of_source(settings)  # refuses what the source lacks before a job, or a plan's only use, has begun
         selection = Selection.from_settings(settings)
         return cls(
             settings=settings, source=Source(f"s3://{place.bucket}/{place.prefix}"), single=False,

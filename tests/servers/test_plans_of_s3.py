@@ -151,3 +151,18 @@ def test_a_local_delete_that_an_ignore_file_hides_by_now_has_drifted(scene):
         hidden: "drifted: an ignore file leaves it out by now"
     }
     assert set(GONE) <= scene.held().keys()
+
+
+def test_a_plan_without_the_credentials_of_its_source_is_not_used_up(bucket, proxy, server, run_cli):
+    bucket.put("in/a", b"1")
+    login = ["--source-access-key", server.access_key, "--source-secret-key", server.secret_key]
+    other = ["--source-endpoint-url", proxy.url]
+    made = run_cli(["sync", bucket.url("in"), bucket.url("out"), *other, *login, "--plan", "p"])
+
+    refused = run_cli(["apply", "p"])
+    applied = run_cli(["apply", "p", *login])
+
+    assert (made.code, refused.code, applied.code) == (0, 2, 0), applied.stderr
+    assert "no credentials are named for it" in refused.stderr
+    assert f"{bucket.url('in')} to {bucket.url('out')} at" in applied.stderr
+    assert bucket.get("out/a") == b"1"

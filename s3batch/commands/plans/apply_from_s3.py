@@ -22,6 +22,7 @@ from s3batch.plan.download_spec import DownloadSpec
 from s3batch.plan.planner import take_over_rows
 from s3batch.plan.transfer_plan import PlannedTransferCheck
 from s3batch.plan.transfer_spec import TransferSpec
+from s3batch.reporting.head import format_place
 from s3batch.settings.direction import Direction, find_direction, settings_of_source
 from s3batch.worker.fetch_exact import EXACT_EXTENSIONS
 from s3batch.worker.local_delete import encode_local_state
@@ -49,8 +50,8 @@ def apply_from_s3(settings: Settings, output: Output, plan: SavedPlan | None) ->
         return _apply_download(DownloadSpec.from_settings(settings), output, plan)
     wanted = TransferSpec.from_settings(settings)
     if plan is not None:
-        sides = f"{wanted.place.url} to {wanted.target.bucket}/{wanted.prefix}"
-        announce_plan(plan, output, sides, settings.endpoint_url)
+        target = format_place(f"{wanted.target.bucket}/{wanted.prefix}")
+        announce_plan(plan, output, f"{wanted.place.url} to {target}", settings.endpoint_url)
     return begin_job(wanted, output, ApplyTransfer, partial(_enter_transfer, plan))
 
 
