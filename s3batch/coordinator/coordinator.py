@@ -271,8 +271,10 @@ class Coordinator:
             self._journal.jobs.add_tally(requests=news.requests)
         for warning in news.warnings:
             self._warn(warning)
-        if news.doubts:
-            self._quirks.count_overruled(news.doubts)
+        if news.overruled:
+            self._quirks.count_overruled(news.overruled)
+        if news.unheard:
+            self._journal.doubts.note_unheard(news.unheard)
         try:
             self._take_stored(news.stored)
             self._judge_all(news, outcomes)

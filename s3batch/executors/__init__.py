@@ -22,12 +22,12 @@ from s3batch.executors.worker_state import (
 )
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from s3batch.model import Result, ShortRow, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
+    from s3batch.s3.tally import Tally
 
 __all__ = [
     "Credit",
@@ -64,14 +64,17 @@ class PollResult:
     requests: dict[str, int] = field(default_factory=dict)
     sent: int = 0
     """Bytes of bodies that were on the wire, of unfinished requests too."""
-    doubts: dict[str, int] = field(default_factory=dict)
+    overruled: dict[str, int] = field(default_factory=dict)
     """S3's codes of answers the native client left to boto3."""
+    unheard: list[str] = field(default_factory=list)
+    """Keys of writes that were sent and not answered."""
 
-    def count(self, requests: Counter[str] | dict[str, int], doubts: Counter[str] | dict[str, int]) -> None:
-        """Add the counts of a worker."""
-        for mine, theirs in ((self.requests, requests), (self.doubts, doubts)):
+    def add_tally(self, tally: Tally) -> None:
+        """Add what a worker's transport has told."""
+        for mine, theirs in ((self.requests, tally.requests), (self.overruled, tally.overruled)):
             for name, number in theirs.items():
                 mine[name] = mine.get(name, 0) + number
+        self.unheard += tally.unheard
 
     def lose(self, worker: WorkerState) -> None:
         """Add the work of a dead worker."""

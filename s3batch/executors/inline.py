@@ -42,9 +42,7 @@ class InlineExecutor:
         news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
         news.sent = self._state.on_results(news.results, runner.status())
-        news.count(runner.transport.requests, runner.transport.fallback.overruled)
-        runner.transport.requests.clear()
-        runner.transport.fallback.overruled.clear()
+        news.add_tally(runner.transport.take_tally())
         return news
 
     def update_credentials(self, credentials: Credentials) -> None:

@@ -44,6 +44,7 @@ from s3batch.executors.worker_process import (
     unpack_works,
 )
 from s3batch.executors.worker_state import BEGUN, CURRENT
+from s3batch.s3.tally import Tally
 from s3batch.worker.context import prepare_worker
 
 if TYPE_CHECKING:
@@ -265,12 +266,12 @@ class LocalExecutor(MessagingExecutor):
 
     def _hear(self, process: _WorkerProcess, word: str, payload: Any, news: PollResult) -> None:
         if word == "report":
-            rows, stored, requests, doubts, status = payload
+            rows, stored, tally, status = payload
             results = unpack_results(rows)
             news.sent += process.state.on_results(results, status, stored)
             news.results += results
             news.stored += stored
-            news.count(requests, doubts)
+            news.add_tally(Tally(*tally))
             if status.stuck:
                 process.stuck = status.stuck
         elif word == "dropped":

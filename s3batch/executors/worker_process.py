@@ -2,7 +2,7 @@
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
     in    start Brief | work [...] | drain | beat | messages to all workers: see executors/messages.py
-    out   report ([...], short rows, requests, doubts, Status), once a second at least | dropped [...]
+    out   report ([...], short rows, tally, Status), once a second at least | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
 SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
@@ -217,13 +217,10 @@ class Worker:
         count = len(runner.results)
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
         if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
-            transport = runner.transport
             rows, stored = pack_results(runner.results)
-            overruled = transport.fallback.overruled
-            self._frames.queue("report", (rows, stored, dict(transport.requests), dict(overruled), runner.status()))
+            tally = tuple(runner.transport.take_tally())
+            self._frames.queue("report", (rows, stored, tally, runner.status()))
             runner.results.clear()
-            transport.requests.clear()
-            overruled.clear()
             self._flushed += elapsed
         self._frames.flush()
 

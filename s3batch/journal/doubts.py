@@ -1,7 +1,7 @@
-"""Doubts: keys that a dead run, or a dead worker, was working on.
+"""Doubts: keys that a dead run or a dead worker was working on, or to which a write was sent that no answer came to.
 
-Its requests may still land, or have begun an unrecorded upload. A row exists from the moment a lease is void, or a
-worker is lost, until both questions are answered. ``until`` is 0 when no request can be
+Its requests may still land, or have begun an unrecorded upload. A row exists from the moment a lease is void, a
+worker is lost, or a connection breaks, until both questions are answered. ``until`` is 0 when no request can be
 under way any more and the key was checked. ``upload`` is 0 when uploads that may have been begun are aborted.
 """
 
@@ -43,6 +43,11 @@ SELECT operation.key, path, kind, 0, job.store_date, {_END}
 FROM operation JOIN job ON job.number = ? WHERE operation.id = ? AND job.command IN {_KIN}
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, since = min(since, excluded.since),
     until = max(until, excluded.until)
+"""  # noqa: S608 - constants
+_NOTE_UNHEARD = f"""
+INSERT INTO doubt (key, path, kind, upload, since, until)
+SELECT CAST(? AS TEXT), '', 'upload', 0, job.store_date, {_END} FROM job WHERE number = ? AND command IN {_KIN}
+ON CONFLICT (key) DO UPDATE SET since = min(since, excluded.since), until = max(until, excluded.until)
 """  # noqa: S608 - constants
 _ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
 
@@ -90,7 +95,7 @@ class Doubts:
         """Note that S3 may have begun an upload for this operation without a recorded id: it is to be aborted."""
         with self._transaction.batch():
             self._current.sign()
-            self._current.unheard.add(operation.key)
+            self._leave_to_next([operation.key])
             values = (make_bindable(operation.key), make_bindable(operation.path), _MARGIN, self._current.number)
             self._store.execute(_NOTE_UPLOAD, values)
 
@@ -98,8 +103,26 @@ class Doubts:
         """Note that requests for these rows and keys may still land: their worker died."""
         with self._transaction.batch():
             self._current.sign()
-            self._current.unheard.update(key for _, key in lost)
+            self._leave_to_next([key for _, key in lost])
             self._store.execute_many(_NOTE_LOST, [(_MARGIN, self._current.number, row) for row, _ in lost])
+
+    def note_unheard(self, keys: Iterable[str]) -> None:
+        """Note that writes to these keys were sent and not answered: they may still land."""
+        own = [key for key in dict.fromkeys(keys) if self.owns(key)]
+        with self._transaction.batch():
+            self._current.sign()
+            self._leave_to_next(own)
+            values = [(make_bindable(key), _MARGIN, self._current.number) for key in own]
+            self._store.execute_many(_NOTE_UNHEARD, values)
+
+    def _leave_to_next(self, keys: Iterable[str]) -> None:
+        """Leave keys to the next job, unless a request of an earlier run, or one with older content, may land there too."""
+        for key in keys:
+            earlier = self._store.value(
+                "SELECT count(*) FROM doubt WHERE key = CAST(? AS TEXT) AND until", (make_bindable(key),)
+            )
+            if not earlier:
+                self._current.unheard.add(key)
 
     def is_left_to_next(self, doubt: Doubt) -> bool:
         """Return true if what may land is what this job sends: it matters to the next job only.

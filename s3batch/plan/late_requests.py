@@ -1,4 +1,4 @@
-"""Late requests of a killed run: the keys it was working on are checked again at the end of a job.
+"""Late requests of earlier runs: keys of a killed one, and of writes without an answer, are checked at a job's end.
 
     kill ──> a PUT waits in a proxy ──> resume: done ──> the PUT lands, and the old content is back
 

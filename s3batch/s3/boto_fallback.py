@@ -35,7 +35,7 @@ class BotoFallback:
     def __init__(self, make_send: Callable[[Endpoint], Send], endpoint: Endpoint) -> None:
         """``make_send`` makes the function that sends through boto3; that function is called on threads."""
         self.overruled: Counter[str] = Counter()
-        """Refusals of the native client that boto3 overruled, by S3's code; the reporter clears it."""
+        """Refusals of the native client that boto3 overruled, by S3's code; the transport's tally clears it."""
         self.send = make_send(endpoint)
         self._make_send = make_send
         self._endpoint = endpoint

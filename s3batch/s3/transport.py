@@ -30,13 +30,14 @@ from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
-from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
+from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, UNREACHABLE, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.plain_put import GeneralWay, PlainPuts
 from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
+from s3batch.s3.tally import GATEWAY_STATUSES, Tally, list_written_keys
 from s3batch.s3.write_gate import WriteGate
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ class Transport:
         self.source: Transport | None = None
         """The transport of the source, where that is in S3 too."""
         self.requests: Counter[str] = Counter() if target is None else target.requests
-        """Requests sent, by S3's name; the reporter clears it."""
+        """Requests sent, by S3's name; :meth:`take_tally` clears it."""
+        self.unheard: list[str] = []
+        """See :attr:`Tally.unheard`."""
         self.wire = [0]
         """Bytes of bodies on the wire so far, in its only place. What a source sends travels on as a body of the target's."""
         self.loop: EventLoop = target.loop if target else EventLoop(self._begin, clock, threads=max(4, min(limit, 32)))
@@ -140,6 +143,15 @@ class Transport:
         is_short = heads.signer and endpoint.lane != "reference" and self._bandwidth is None
         self.puts.use(PutHeadWriter(endpoint, heads.signer) if heads.signer and is_short else None)
         return heads
+
+    def take_tally(self) -> Tally:
+        """Return what was counted and left unanswered since the last call."""
+        overruled = self.fallback.overruled
+        tally = Tally(dict(self.requests), dict(overruled), self.unheard)
+        self.requests.clear()
+        overruled.clear()
+        self.unheard = []
+        return tally
 
     def update_credentials(self, credentials: Credentials) -> None:
         """Sign all further requests with ``credentials``."""
@@ -323,6 +335,8 @@ class Transport:
         if task is None or task.call is None:
             return
         task.tries += 1
+        if not connection.opening:
+            self.unheard += list_written_keys(task.call)
         if connection.opening:
             again = task.tries < connection.dialer.failed(connection.address) and not error.distrusted
         else:
@@ -362,6 +376,8 @@ class Transport:
         except RequestError as error:
             self._fail(task, request, error.fault)
             return
+        if response.status in GATEWAY_STATUSES:
+            self.unheard += list_written_keys(request)
         if self._count(response) or response.status == 404:
             self.loop.resume(task, response)
         elif task.lessons < _LESSONS and not request.bucket and self._learns(response):
@@ -427,6 +443,8 @@ class Transport:
         elif response is not None:
             self._count(response)
             self.wire[0] += len(task.call.body) if task.call is not None else 0
+        elif isinstance(error, RequestError) and error.fault.code in UNREACHABLE and task.call is not None:
+            self.unheard += list_written_keys(task.call)
         self.loop.resume(task, response, error)
 
 

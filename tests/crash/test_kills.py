@@ -186,3 +186,24 @@ def test_a_request_of_a_killed_run_that_lands_late_is_mended(small_scene: Scene,
     assert finished.code == 0, finished.stderr
     scene.assert_mirrored()
     scene.assert_journal_healthy()
+
+
+def test_a_request_whose_connection_broke_and_that_lands_after_the_job_is_mended(small_scene: Scene):
+    scene, path = small_scene, "page/01.html"
+    scene.proxy.on("PutObject", Delay(5), key=PREFIX + path, times=1)
+    process = scene.start("--timeout", "4")
+    assert wait_until(lambda: [each for each in list(scene.proxy.requests) if each.key == PREFIX + path])
+    scene.proxy.down()
+    process.send_signal(signal.SIGTERM)
+    scene.proxy.up()
+    first = program.finish(process)
+    scene.files[path] = scene.files[path][::-1]
+    (scene.tree / path).write_bytes(scene.files[path])
+    scene.environment["S3BATCH_TEST_LONGEST_WAIT"] = "10"
+
+    second = scene.sync("-v", "--timeout", "4")
+
+    assert first.code == 143, first.stderr
+    assert second.code == 0, second.stderr
+    scene.assert_mirrored()
+    scene.assert_journal_healthy()

@@ -58,7 +58,11 @@ class Task:
               silent: float = 0.0, busy_row: int = 0) -> None:  # fmt: skip
         results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
         answer = ExchangeResponse(
-            results, {"PutObject": len(results)}, {}, hosted_worker.pack_works(dropped or []), self.status, gone=gone
+            results,
+            ({"PutObject": len(results)}, {}, []),
+            hosted_worker.pack_works(dropped or []),
+            self.status,
+            gone=gone,
         )
         self.answer(SealedValue(answer._replace(silent=silent, busy_row=busy_row)))
 

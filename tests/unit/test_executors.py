@@ -25,6 +25,7 @@ from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work, exp
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.tally import Tally
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
@@ -119,7 +120,7 @@ def collect(executor: Executor, until: Callable[[PollResult], bool], timeout: fl
         news.dropped += more.dropped
         news.deaths += more.deaths
         news.warnings += more.warnings
-        news.count(more.requests, more.doubts)
+        news.add_tally(Tally(more.requests, more.overruled, more.unheard))
     return news
 
 

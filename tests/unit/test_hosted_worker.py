@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ from s3batch.executors.dask.exchange import CoordinatorView, ExchangeRequest, Ex
 from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Work
+from s3batch.s3.tally import EMPTY_TALLY, Tally
 
 
 class FakeRunner:
@@ -32,11 +32,15 @@ class FakeRunner:
         self.taken: list[Work] = []
         self.transport = self.loop = self.fallback = self
         self.writes = SimpleNamespace(close=self.forbid)
-        self.requests, self.overruled = Counter(), Counter()
+        self.tally = EMPTY_TALLY._replace(unheard=[])
         self.signed_with: list[str] = []
         self.narrowed = 0
         self.closed = False
         FakeRunner.made.append(self)
+
+    def take_tally(self) -> Tally:
+        told, self.tally = self.tally, EMPTY_TALLY._replace(unheard=[])
+        return told
 
     @property
     def busy(self) -> bool:
@@ -82,7 +86,9 @@ class FakeRunner:
         if self.brief.breaks and self.taken:
             raise MemoryError("no room")
         if not self.brief.stuck:
-            self.requests["PutObject"] += len(self.taken)
+            count = self.tally.requests.get("PutObject", 0) + len(self.taken)
+            keys = [*self.tally.unheard, *(work.operation.key for work in self.taken)]
+            self.tally = Tally({"PutObject": count}, {}, keys)
             self.results += [Result(work.operation.id) for work in self.taken]
             self.taken = []
 
@@ -129,7 +135,7 @@ def test_an_exchange_brings_work_and_takes_what_is_done(begin):
     answer = exchange(begin(), 1, 7, 8)
 
     assert rows_of(answer) == [7, 8]
-    assert answer.requests == {"PutObject": 2}
+    assert Tally(*answer.tally) == Tally({"PutObject": 2}, {}, ["k7", "k8"])
     assert answer.gone == ""
 
 
@@ -138,7 +144,7 @@ def test_an_exchange_asked_twice_is_answered_twice_and_done_once(begin):
     first, again = exchange(token, 1, 7), exchange(token, 1, 7)
 
     assert rows_of(first) == rows_of(again) == [7]
-    assert exchange(token, 2, 8).requests == {"PutObject": 1}
+    assert Tally(*exchange(token, 2, 8).tally) == Tally({"PutObject": 1}, {}, ["k8"])
 
 
 def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin):

@@ -263,6 +263,33 @@ def test_what_a_dead_worker_was_working_on_is_in_doubt_for_the_next_job(journal)
     assert not any(journal.doubts.is_left_to_next(doubt) for doubt in journal.doubts.list_all())
 
 
+def test_a_write_without_an_answer_is_in_doubt_for_the_next_job(journal):
+    journal.jobs.note_store_date(1000.0, lambda: 2000.0)
+    journal.operations.add([upload("cut off by a kill")], lease=True)
+    journal.operations.release()
+    (row,) = journal.operations.add([upload("changed")], lease=True)
+
+    journal.doubts.note_unheard(["sent again", "changed", "cut off by a kill", "sent again"])
+    journal.operations.replan(row._replace(stamp=stamp(7, 2)))
+    journal.doubts.note_unheard(["changed", "sent again"])
+
+    doubts = {doubt.key: doubt for doubt in journal.doubts.list_all()}
+    assert {key: doubt.until for key, doubt in doubts.items()} == dict.fromkeys(
+        ["changed", "cut off by a kill", "sent again"], 2037.0
+    )
+    assert {key: journal.doubts.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
+        "sent again": True, "changed": False, "cut off by a kill": False,
+    }  # fmt: skip
+
+
+def test_a_key_that_is_not_below_the_target_is_not_in_doubt(journal):
+    journal.doubts.owns = lambda key: key.startswith("t/")
+
+    journal.doubts.note_unheard(["t/a", "elsewhere"])
+
+    assert [doubt.key for doubt in journal.doubts.list_all()] == ["t/a"]
+
+
 def test_what_was_under_way_when_a_run_ended_is_in_doubt_too(journal):
     journal.operations.add([upload("cut off")], lease=True)
 

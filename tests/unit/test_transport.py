@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -761,6 +762,56 @@ def test_a_coroutine_may_wait_and_use_threads(fake, transport_to):
 
     assert transport.run(several()) == (200, 7, "integer division or modulo by zero")
     assert transport.loop.active == 0
+
+
+BATCH = calls.delete_objects(["a", "b & c"])
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "script", "keys"),
+    [
+        pytest.param(PUT, [[RESET]], ["key"], id="cut"),
+        pytest.param(PUT, [[wait(2)]], ["key"], id="timeout"),
+        pytest.param(PUT, [[BAD_GATEWAY]], ["key"], id="gateway"),
+        pytest.param(PUT, [[OK]], [], id="answered"),
+        pytest.param(BATCH, [[RESET]], ["a", "b & c"], id="deletes"),
+        pytest.param(calls.copy_object("key", "bucket", {}, "other"), [[RESET]], ["key"], id="copy"),
+        pytest.param(calls.delete_object("key"), [[RESET]], ["key"], id="delete"),
+        pytest.param(HEAD, [[RESET]], [], id="read"),
+        pytest.param(calls.upload_part("key", "id", 1, b"body"), [[RESET]], [], id="part"),
+        pytest.param(PUT._replace(bucket="backups"), [[RESET]], [], id="another bucket"),
+    ],
+)
+def test_the_keys_of_writes_without_an_answer_are_told_once(transport_to, request_, script, keys):
+    with Scripted(script) as server:
+        transport = transport_to(server, timeout=0.3)
+        with suppress(RequestError):
+            transport.call(request_)
+        told, again = transport.take_tally(), transport.take_tally()
+
+    assert told.unheard == keys
+    assert sum(told.requests.values()) == 1
+    assert again == ({}, {}, [])
+
+
+def test_a_write_that_is_sent_again_on_another_connection_is_told_too(transport_to):
+    with Scripted([[OK, RESET], [OK]]) as server:
+        transport = transport_to(server)
+        statuses = [transport.call(each).status for each in (PUT, PUT)]
+
+    assert statuses == [200, 200]
+    assert transport.take_tally().unheard == ["key"]
+
+
+def test_a_write_that_was_never_sent_is_not_told(transport_to):
+    with Scripted([[OK]]) as server:
+        url = server.url
+    transport = transport_to(url)
+    with pytest.raises(RequestError, match="cannot reach"):
+        transport.call(PUT)
+
+    assert transport.take_tally().unheard == []
 
 
 def test_requests_are_counted_by_their_names(fake, transport_to):

@@ -262,7 +262,7 @@ class SyncJob(DirectionJob):
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
-            words = f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
+            words = f"waiting {seconds:.0f} s for {len(doubts)} requests of an earlier run that may still land"
             self.output.detail(words)
             self.runner.signals.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low

@@ -14,6 +14,7 @@ from s3batch.executors.dask.source_check import FileSample
 from s3batch.executors.dask.target_check import TargetProbe
 from s3batch.executors.worker_process import pack_results
 from s3batch.executors.worker_state import CURRENT
+from s3batch.s3.tally import EMPTY_TALLY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +64,8 @@ class ExchangeResponse(NamedTuple):
     """The worker's message of one exchange."""
 
     results: list[tuple[Any, ...]]
-    requests: dict[str, int]
-    doubts: dict[str, int]
+    tally: tuple[Any, ...]
+    """The fields of a :class:`~s3batch.s3.tally.Tally`."""
     dropped: list[tuple[Any, ...]]
     """Work that was not begun and will not be."""
     status: Status | None = None
@@ -81,7 +82,7 @@ class ExchangeResponse(NamedTuple):
 
 def make_empty_response(gone: str = "") -> ExchangeResponse:
     """Return an empty answer."""
-    return ExchangeResponse([], {}, {}, [], gone=gone)
+    return ExchangeResponse([], tuple(EMPTY_TALLY), [], gone=gone)
 
 
 class ExchangeBox:
@@ -99,7 +100,8 @@ class ExchangeBox:
         self._inbox: list[ExchangeRequest] = []
         self._results: list[Result] = []
         self._requests: Counter[str] = Counter()
-        self._doubts: Counter[str] = Counter()
+        self._overruled: Counter[str] = Counter()
+        self._unheard: list[str] = []
         self._dropped: list[tuple[Any, ...]] = []
         self._gone = ""
 
@@ -114,12 +116,12 @@ class ExchangeBox:
             self._news.wait_for(lambda: self._results or self._dropped or self._gone, wait)
             rows, stored = pack_results(self._results)
             response = ExchangeResponse(
-                rows, dict(self._requests), dict(self._doubts), self._dropped, self._status,
+                rows, (dict(self._requests), dict(self._overruled), self._unheard), self._dropped, self._status,
                 time.monotonic() - self.turned, self._page[CURRENT], self._gone, stored,
             )  # fmt: skip
-            self._results, self._dropped = [], []
+            self._results, self._dropped, self._unheard = [], [], []
             self._requests.clear()
-            self._doubts.clear()
+            self._overruled.clear()
             return response
 
     def knock(self) -> None:
@@ -152,12 +154,12 @@ class ExchangeBox:
         with self._news:
             self._status = runner.status()
             self._results += runner.results
-            self._requests.update(runner.transport.requests)
-            self._doubts.update(runner.transport.fallback.overruled)
+            tally = runner.transport.take_tally()
+            self._requests.update(tally.requests)
+            self._overruled.update(tally.overruled)
+            self._unheard += tally.unheard
             self._news.notify_all()
         runner.results.clear()
-        runner.transport.requests.clear()
-        runner.transport.fallback.overruled.clear()
 
     def close(self, why: str) -> None:
         """Note why there is no worker any more."""

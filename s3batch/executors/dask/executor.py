@@ -29,6 +29,7 @@ from s3batch.executors.dask.exchange import ExchangeRequest, ExchangeResponse, S
 from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.messages import MessagingExecutor
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
+from s3batch.s3.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -310,7 +311,7 @@ class DaskExecutor(MessagingExecutor):
         news.sent += seat.state.on_results(results, status, answer.stored)
         news.results += results
         news.stored += answer.stored
-        news.count(answer.requests, answer.doubts)
+        news.add_tally(Tally(*answer.tally))
         dropped = unpack_works(answer.dropped)
         seat.state.take_back(dropped)
         news.dropped += dropped

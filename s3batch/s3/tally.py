@@ -1,0 +1,44 @@
+"""What a transport tells beside its answers: counts, and the keys of writes that no answer came to.
+
+A write without an answer may still land, also after the job and over what a later job has written: a proxy holds it,
+or the store is slow. The coordinator notes its key as a doubt: see :mod:`s3batch.journal.doubts`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.s3.documents import decode_references
+
+if TYPE_CHECKING:
+    from s3batch.s3.requests import Request
+
+_WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
+"""Calls that replace or remove the object of their key. A part that lands late belongs to an upload that is over."""
+GATEWAY_STATUSES = frozenset({502, 504})
+"""Bad gateway, gateway timeout: a proxy answers, and the store may have the request (RFC 9110, section 15.6)."""
+_KEY = re.compile(rb"<Key>([^<]*)</Key>")
+
+
+class Tally(NamedTuple):
+    """What a transport has told since the last time."""
+
+    requests: dict[str, int]
+    """Requests sent, by S3's name."""
+    overruled: dict[str, int]
+    """Refusals of the native client that boto3 overruled, by S3's code."""
+    unheard: list[str]
+    """Keys of writes that were sent and not answered."""
+
+
+EMPTY_TALLY = Tally({}, {}, [])
+
+
+def list_written_keys(request: Request) -> list[str]:
+    """Return the keys in the endpoint's bucket whose objects a call replaces or removes."""
+    if request.bucket:
+        return []
+    if request.name == "DeleteObjects":
+        return [decode_references(key.decode()) for key in _KEY.findall(bytes(request.body))]
+    return [request.key] if request.name in _WRITES else []
