@@ -26,6 +26,7 @@ from s3batch.s3.faults import (
 )
 from s3batch.s3.gather import capture_outcome
 from s3batch.s3.lazy_boto import make_boto_sender
+from s3batch.s3.listing_progress import ListingProgress
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.store_clock import StoreClock
 from s3batch.s3.stored_proof import Proofs, checks_in
@@ -191,9 +192,9 @@ class Bucket:
         Raises :class:`EndpointError` if the bucket cannot be listed.
         """
         page: ListingPage = self._listed(requests.list_objects(prefix, start_after=start_after)).document
-        seen: set[str] = set()
+        progress = ListingProgress(self.endpoint.name())
         while page.token:
-            self._check_progress(page.token, seen)
+            progress.check(page.token, page.objects)
             request = requests.list_objects(prefix, token=page.token)
             ahead = self._fetch_ahead(request)
             yield page
@@ -222,7 +223,7 @@ class Bucket:
 
     async def pages(self, prefix: str) -> AsyncIterator[ListingPage]:
         """Yield the pages of :meth:`list_objects`, for coroutines."""
-        seen: set[str] = set()
+        progress = ListingProgress(self.endpoint.name())
         request = requests.list_objects(prefix)
         while True:
             response = await self.send(request)
@@ -232,14 +233,8 @@ class Bucket:
             yield page
             if not page.token:
                 return
-            self._check_progress(page.token, seen)
+            progress.check(page.token, page.objects)
             request = requests.list_objects(prefix, token=page.token)
-
-    def _check_progress(self, token: Any, seen: set[Any]) -> None:
-        """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""
-        if token in seen:
-            raise EndpointError(f"{self.endpoint.name()} repeats the same page of the listing")
-        seen.add(token)
 
     def _fetch_ahead(self, request: Request) -> list[Any]:
         ahead: list[Any] = []
@@ -332,7 +327,7 @@ class Bucket:
     def list_uploads(self, prefix: str) -> Iterator[IncompleteUpload]:
         """Yield the multipart uploads in progress below ``prefix``; none if the store cannot list them."""
         markers = ("", "")
-        seen: set[tuple[str, str]] = set()
+        progress = ListingProgress(self.endpoint.name())
         while True:
             response = self.ask(requests.list_multipart_uploads(prefix, *markers))
             if not response.ok:
@@ -342,7 +337,7 @@ class Bucket:
             yield from uploads
             if markers == ("", ""):
                 return
-            self._check_progress(markers, seen)
+            progress.check(markers, uploads)
 
     def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         """Give up an upload; one that is gone already is fine."""

@@ -28,6 +28,7 @@ from s3batch.s3.faults import (
     is_error_document,
 )
 from s3batch.s3.requests import Response
+from s3batch.settings.s3_limits import PARTS_LIMIT
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request
@@ -92,6 +93,8 @@ def _validate_parts(request: Request, response: Response) -> listing.PartsPage:
     page = listing.parse_parts(response.body)
     if page.marker and page.marker <= int(_query_parameter(request, "part-number-marker") or 0):
         raise MalformedResponseError("the listing of parts repeats itself")
+    if page.marker > PARTS_LIMIT:  # else one number more on each page would have no end
+        raise MalformedResponseError(f"a listing of more than {PARTS_LIMIT} parts")
     return page
 
 

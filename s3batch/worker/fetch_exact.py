@@ -49,8 +49,10 @@ async def _find_done(work: Work, tools: Tools) -> Result | None:
 
 
 async def delete_as_planned(work: Work, tools: Tools) -> list[Result]:
-    """Delete local files. One that has changed meanwhile is a failure."""
-    changed = Result(0, error="drifted: the file has changed", code=refused_result(work, "").code)
+    """Delete local files. One that has changed meanwhile, or has an object by now, is a failure."""
+    changed = Result(
+        0, error="drifted: the file has changed, or its key has an object now", code=refused_result(work, "").code
+    )
     return [changed._replace(id=each.id) if each.already else each for each in await delete_local(work, tools)]
 
 

@@ -1,4 +1,4 @@
-"""Deletes local files that no object answers to, each only while it is the one that was planned.
+"""Deletes local files that no object answers to, each only while that is so and it is the one that was planned.
 
 The facts of a planned file travel in the place of an object's ETag: ``LEVELS:CTIME:MTIME:INODE:SIZE:KIND``. LEVELS is how
 many directories above it go too if they became empty: a directory with a marker object ends them.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Result, stamp_of
 from s3batch.worker.landing import failed_write, landing_of
+from s3batch.worker.present_keys import find_present_keys
 
 if TYPE_CHECKING:
     from s3batch.files.tree import TargetTree
@@ -23,13 +24,16 @@ def encode_local_state(stamp: Stamp, levels: int) -> str:
 
 
 async def delete_local(work: Work, tools: Tools) -> list[Result]:
-    """Delete up to 1,000 local files; those that changed since they were planned stay."""
+    """Delete up to 1,000 local files; those that changed since they were planned stay, and those with an object by now."""
     operation, prefix = work.operation, tools.brief.target.prefix if tools.brief.target else ""
     keys = work.keys or ((operation.id, operation.key),)
     states = [state for state, _ in work.listed] if work.keys else [operation.etag]
+    there = await find_present_keys([key for _, key in keys], prefix)
     tree = landing_of(tools).tree
     return [
         _delete_file(work._replace(operation=operation._replace(id=row, path=key[len(prefix) :])), state, tree)
+        if key not in there
+        else Result(row, already=True)
         for (row, key), state in zip(keys, states, strict=True)
     ]
 

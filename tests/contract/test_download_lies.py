@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import time
@@ -12,13 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.model import Kind, Operation, Reason, Work, stamp_of
-from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.checksums import checksum_of
-from s3batch.s3.endpoint import Endpoint
-from s3batch.settings.table import Settings
-from s3batch.worker.context import Brief, LocalTarget, tools_for
-from s3batch.worker.local_delete import delete_local, encode_local_state
 from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Seen, Stored, error
 
@@ -46,12 +39,6 @@ def download(fake, clean_env, tmp_path) -> Callable[..., program.Finished]:
         return program.run(arguments, clean_env | keys, tmp_path)
 
     return run
-
-
-def brief(site: Path) -> Brief:
-    endpoint = Endpoint(bucket="b", region="r", host="h", port=80, tls=False, path_style=True, credentials=None)
-    rules = AttributeRules.from_settings(Settings(), str(site))
-    return Brief(endpoint=endpoint, root=str(site), rules=rules, target=LocalTarget(root=str(site), prefix="p/"))
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -285,20 +272,54 @@ def test_a_source_that_is_one_object_is_told(download, fake, tmp_path):
     assert "s3://b/p is one object" in ended.json["error"]
 
 
-def test_a_file_that_changes_after_its_delete_was_planned_stays(tmp_path):
+@pytest.mark.parametrize("hidden", ["p/came", "p/d/came"])
+def test_a_file_whose_object_the_listing_did_not_show_stays(download, fake, tmp_path, hidden):
+    (tmp_path / "site" / "d").mkdir(parents=True)
+    for name in (hidden[2:], "orphan"):
+        (tmp_path / "site" / name).write_bytes(b"mine")
+    fake.objects["b"] = {"p/f": stored(b"f")}
+
+    def meddle(request: Seen) -> None:
+        if request.query.get("start-after"):  # the look right before the deletes
+            fake.objects["b"][hidden] = stored(b"theirs")
+
+    fake.meddle = meddle
+    ended = download("--delete")
+
+    assert (ended.code, ended.json["operations"]["delete"]["done"], ended.json["operations"]["delete"]["skipped"]) == (
+        0,
+        1,
+        1,
+    )
+    assert content(tmp_path / "site") == {"f": b"f", hidden[2:]: b"mine"}
+    assert [each.name for each in fake.requests] == ["ListObjectsV2", "GetObject", "ListObjectsV2"]
+
+
+def test_no_file_goes_where_the_store_does_not_tell_whether_it_has_an_object(download, fake, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "orphan").write_bytes(b"mine")
+    fake.objects["b"] = {"p/f": stored(b"f")}
+    fake.meddle = lambda request: Reply(200, body=b"<html>") if request.query.get("start-after") else None
+
+    ended = download("--delete")
+
+    assert (ended.code, content(tmp_path / "site")) == (1, {"f": b"f", "orphan": b"mine"})
+
+
+def test_a_file_that_changes_after_its_delete_was_planned_stays(download, fake, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     for number in range(3):
         (site / f"orphan{number}").write_bytes(b"old")
-    state = encode_local_state(stamp_of(os.lstat(site / "orphan0")), 0)
-    (site / "orphan0").write_bytes(b"new")
-    tools = tools_for(brief(site))
-    keys = ((1, "p/orphan0"), (2, "p/orphan1"), (3, "p/gone"))
-    listed = ((state, 0), (encode_local_state(stamp_of(os.lstat(site / "orphan1")), 0), 0), (state, 0))
-    work = Work(Operation(Kind.DELETE, "p/orphan0", Reason.ORPHAN, id=1), keys=keys, listed=listed)
+    fake.objects["b"] = {"p/f": stored(b"f")}
 
-    results = asyncio.run(delete_local(work, tools))
+    def meddle(request: Seen) -> None:
+        if request.query.get("start-after"):
+            (site / "orphan0").write_bytes(b"new")
+            (site / "orphan2").unlink()
 
-    assert [(each.id, each.already, each.error) for each in results] == [(1, True, ""), (2, False, ""), (3, False, "")]
-    assert {path.name for path in site.iterdir()} >= {"orphan0", "orphan2"}
-    assert not (site / "orphan1").exists()
+    fake.meddle = meddle
+    ended = download("--delete")
+
+    assert (ended.code, ended.json["operations"]["delete"]["skipped"]) == (0, 1)
+    assert content(site) == {"f": b"f", "orphan0": b"new"}

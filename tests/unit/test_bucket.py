@@ -14,6 +14,7 @@ from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import Login
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import RequestError
+from s3batch.s3.listing_progress import ListingProgress
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Stored, error
 from tests.rig.scripted import CLOSE_UNREAD, Scripted
@@ -227,6 +228,30 @@ def test_a_listing_that_turns_in_a_circle_is_ended(fake, bucket):
 
     with pytest.raises(EndpointError, match="repeats the same page of the listing"):
         list(bucket.list_objects(""))
+
+
+def test_a_listing_whose_pages_come_again_under_new_tokens_is_ended(fake, bucket):
+    row = b"<Contents><Key>k</Key><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
+    page = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>"
+        b"%s</ListBucketResult>"
+    )
+    fake.meddle = lambda _: Reply(200, {}, page % (len(fake.requests), row))
+
+    with pytest.raises(EndpointError, match="repeats the same page of the listing"):
+        list(bucket.list_objects(""))
+
+
+def test_a_listing_of_empty_pages_is_ended():
+    progress = ListingProgress("here", empty_pages=3)
+    for token in "ab":
+        progress.check(token, [])
+    progress.check("c", [("k", 1)])
+    for token in "de":
+        progress.check(token, [])
+
+    with pytest.raises(EndpointError, match="here sends 3 pages of a listing without an object, and no last one"):
+        progress.check("f", [])
 
 
 def test_the_region_learned_by_listing_is_the_endpoints_from_then_on(fake, bucket):

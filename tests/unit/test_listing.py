@@ -6,6 +6,7 @@ import pytest
 
 from s3batch.model import ListedObject
 from s3batch.s3.documents import MalformedResponseError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.listing import (
     parse_completed,
     parse_copied,
@@ -15,6 +16,8 @@ from s3batch.s3.listing import (
     parse_upload_id,
     parse_uploads,
 )
+from s3batch.s3.requests import Response, list_parts
+from s3batch.s3.validation import validate_response
 
 XML = b'<?xml version="1.0" encoding="UTF-8"?>'
 MD5 = "9dd4e461268c8034f5c8564e155c67a6"
@@ -125,6 +128,14 @@ def test_parts_go_on_after_the_marker_the_store_gives():
 
     assert [(part.number, part.size, part.etag) for part in parts] == [(999, 5, "e"), (1000, 5, "e")]
     assert marker == 1000
+
+
+@pytest.mark.parametrize("marker", [7, 6, 10_001], ids=["the same", "in a circle", "beyond the last part"])
+def test_a_listing_of_parts_without_an_end_is_malformed(marker):
+    body = b"<ListPartsResult><NextPartNumberMarker>%d</NextPartNumberMarker><IsTruncated>true</IsTruncated></ListPartsResult>"
+
+    with pytest.raises(RequestError, match=r"repeats itself|more than 10000 parts"):
+        validate_response(list_parts("k", "u", 7), Response(200, {}, body % marker))
 
 
 def test_uploads_go_on_after_both_markers():
