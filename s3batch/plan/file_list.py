@@ -57,8 +57,6 @@ def _refuse_other_settings(settings: Settings, name: str) -> None:
         raise settings.bad("files_from0", "give files_from or files_from0, not both")
     if settings.delete:
         raise settings.bad("delete", f"leave it out: {name} names the only files that the job is about")
-    if settings.plan:
-        raise settings.bad("plan", f"leave it out: a plan needs a listing, which {name} does without")
     source = settings.at_workspace(settings.source)
     if not os.path.isdir(source) and os.path.exists(source):
         raise settings.bad("source", f"give a directory: the paths of {name} are relative to it")
@@ -77,8 +75,14 @@ def contact_without_listing(
     elif not journal.file_lists.has(digest):
         raise JobFailedError("the journal has lost the list of files_from", hint="begin a new sync with the list")
     first = next(journal.file_lists.pages(digest), [])
+    for path in first[:1]:
+        check_sign_in(bucket, wanted.key(path))
+
+
+def check_sign_in(bucket: Bucket, key: str) -> None:
+    """Check the sign-in by a HEAD of any key. Raises EndpointError if the store refuses it."""
     with suppress(RequestError):  # a refusal of one key is that operation's matter
-        any(bucket.head(wanted.key(path)) for path in first[:1])
+        bucket.head(key)
 
 
 def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from s3batch.errors import EndpointError
+from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import ListedObject, Operation, Reason
 from s3batch.plan.empty_source import NONE_LISTED
 from s3batch.plan.planner import record_failures
@@ -105,6 +105,15 @@ def look_up_by_head(bucket: Bucket, keys: Sequence[str]) -> list[ListedObject | 
     """
     found: list[ListedObject | Fault | None] = bucket.run(gather_results(_look_up_one(bucket, key) for key in keys))
     return found
+
+
+def record_by_head(journal: Journal, bucket: Bucket, keys: Sequence[str]) -> None:
+    """Record the objects that are under the keys, in the place of a listing. Raises JobFailedError for a refusal."""
+    found = look_up_by_head(bucket, keys)
+    for key, each in zip(keys, found, strict=True):
+        if isinstance(each, Fault):
+            raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint="the job needs s3:GetObject")
+    journal.objects.record_found([each for each in found if isinstance(each, ListedObject)])
 
 
 async def _look_up_one(bucket: Bucket, key: str) -> ListedObject | Fault | None:

@@ -201,7 +201,7 @@ class Planner:
         known = known if self.wanted.settings.trust_journal else None
         attributes, fingerprint = self.wanted.rules.describe(file.path)
         stage, gzip = self.wanted.stage(file.path), attributes.gzip
-        if self.wanted.settings.list_digest:
+        if self.wanted.settings.list_digest and not self.wanted.settings.plan:
             return planner.decide_unlisted(file, key, known, fingerprint, stage=stage, gzip=gzip)
         return planner.decide_operation(
             file, key, listed, known, fingerprint, stage=stage, gzip=gzip, preserves=bool(attributes.preserve)

@@ -75,7 +75,7 @@ def test_what_the_list_names_in_vain_is_a_failure_of_its_own(make_tree, bucket, 
     ("flags", "words"),
     [
         (["--files-from", "-", "--delete"], "delete cannot be 'True' (from --delete)"),
-        (["--files-from", "-", "--plan", "p"], "plan cannot be 'p' (from --plan)"),
+        (["--files-from", "-", "--delete", "--plan", "p"], "delete cannot be 'True' (from --delete)"),
         (["--files-from", "-", "--files-from0", "-"], "give files_from or files_from0"),
         (["--files-from", "nowhere"], "files_from cannot be 'nowhere' (from --files-from); name a file of paths"),
         (["--files-from", "-"], "its line 2 is '../x'; write paths relative to the source"),
@@ -132,3 +132,57 @@ def test_an_object_that_someone_else_has_written_is_compared(make_tree, bucket, 
 
     assert counts(sync("--files-from", "-", stdin=b"a\nb\n")) == {"upload": 2}
     assert bucket.contents() == {f"site/{name}": (tree / name).read_bytes() for name in os.listdir(tree)}
+
+
+def test_a_plan_of_a_list_has_its_files_only_and_names_the_state_of_each_object(make_tree, bucket, sync, run_cli):
+    tree = make_tree({"a": b"a", "b": b"b", "c": b"c", "d": b"d", "e": b"e", "other": b"x"})
+    for key, body in {"a": b"a", "b": b"B", "d": b"D", "orphan": b"o"}.items():
+        bucket.put(f"site/{key}", body, ContentType="application/octet-stream")
+    plan = tree.parent / "release.plan"
+
+    def call(*words):
+        return run_cli([*words], cwd=tree)
+
+    planned = sync("--files-from", "-", "--plan", plan, stdin=b"a\nb\nc\nd\ne\n")
+    shown = call("plan", plan)
+    (tree / "other").write_bytes(b"changed")
+    bucket.put("site/d", b"theirs")
+    bucket.put("site/e", b"theirs")
+    applied = call("apply", plan, "--json")
+
+    assert planned.code == 0, planned.stderr
+    assert sorted(shown.stdout.splitlines()) == [
+        "upload site/b content", "upload site/c missing", "upload site/d content", "upload site/e missing",
+    ]  # fmt: skip
+    assert {each["key"]: each["error"] for each in applied.json["failures"]} == {
+        "site/d": "drifted: the object has changed", "site/e": "drifted: there is an object of this key now",
+    }  # fmt: skip
+    assert (applied.code, applied.json["command"]) == (1, "apply")
+    assert bucket.contents() == {
+        "site/a": b"a", "site/b": b"b", "site/c": b"c", "site/d": b"theirs", "site/e": b"theirs", "site/orphan": b"o",
+    }  # fmt: skip
+    assert not [name for each in (planned, applied) for name in each.json["requests"] if name == "ListObjectsV2"]
+
+
+def test_a_killed_apply_of_a_list_is_resumed_without_list_and_plan(make_tree, bucket, sync, run_cli, env):
+    tree = make_tree({**MANY, "other": b"x"})
+    plan = tree.parent / "release.plan"
+    assert sync("--files-from", "-", "--plan", plan, stdin="\n".join(sorted(MANY)[:50]).encode()).code == 0
+    crash = env | {"S3BATCH_TEST_CRASH_AT": "settled:1"}
+
+    killed = run_cli(["apply", plan, "--workers", "1", "--max-concurrency", "4"], env=crash, cwd=tree)
+    plan.unlink()
+    resumed = run_cli(["resume", "--json"], cwd=tree)
+
+    assert killed.code < 0
+    assert (resumed.code, resumed.json["command"]) == (0, "apply"), resumed.stderr
+    assert bucket.keys() == {f"site/{path}" for path in sorted(MANY)[:50]}
+
+
+def test_no_plan_is_saved_of_a_list_that_names_a_file_in_vain(make_tree, bucket, sync):
+    tree = make_tree({"a": b"a"})
+
+    planned = sync("--files-from", "-", "--plan", tree.parent / "release.plan", stdin=b"a\ngone\n")
+
+    assert (planned.code, [each["path"] for each in planned.json["failures"]]) == (1, ["gone"])
+    assert not (tree.parent / "release.plan").exists()

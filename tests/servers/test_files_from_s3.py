@@ -112,6 +112,29 @@ def test_dry_run_and_verify_are_about_the_list_alone(scene, direction):
 
 
 @both
+def test_a_plan_of_a_list_has_its_keys_only_and_is_carried_out_as_it_is(scene, run_cli, direction):
+    run, bucket, tmp_path = scene
+    assert run(direction, "a\n").code == 0
+    bucket.put("in/a", b"A")
+    plan = tmp_path / "release.plan"
+
+    planned = run(direction, "a\na b\nd/1.txt\n", "--plan", plan)
+    shown = run_cli(["plan", plan, "--json"])
+    (tmp_path / "list").unlink()
+    bucket.put("in/d/1.txt", b"theirs")
+    applied = run_cli(["apply", plan, "--json"])
+
+    assert planned.code == 0, planned.stderr
+    assert sorted((each["operation"], each["key"].split("/", 1)[1], each["reason"]) for each in shown.json["plan"]) == [
+        (direction, "a", "content"), (direction, "a b", "missing"), (direction, "d/1.txt", "missing"),
+    ]  # fmt: skip
+    assert applied.code == 1
+    assert [(each["path"], each["code"]) for each in applied.json["failures"]] == [("d/1.txt", "Drifted")]
+    assert held(direction, bucket, tmp_path) == {"a": b"A", "a b": b"y"}
+    assert not [name for each in (planned, applied) for name in each.json["requests"] if name == "ListObjectsV2"]
+
+
+@both
 @pytest.mark.parametrize(("listed", "flags", "words"), [
     ("a\n", ["--delete"], "delete cannot be 'True' (from --delete)"),
     ("../x\n", [], "write paths relative to the source"),

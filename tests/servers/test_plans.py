@@ -240,3 +240,14 @@ def test_a_backup_without_its_bucket_is_named_before_anything_is_sent(bucket, ma
     assert "backup s3://no-such-bucket-at-all/kept (from --backup)" in refused.stderr
     assert "does not exist" in refused.stderr
     assert bucket.contents() == {"www/a": b"old"}
+
+
+def test_a_redirect_elsewhere_in_the_bucket_is_pinned_too(scene):
+    call, store, tree, plan = scene
+    store.put("go", b"", WebsiteRedirectLocation="/old")
+    words = [tree, store.url("www"), "--redirects", '{"go": "/new", "came": "/new"}', "--plan", plan]
+    assert call("sync", *words).code == 0
+    store.put("came", b"theirs")
+    assert failures(call("apply", plan, "--json")) == {"came": "drifted: there is an object of this key now"}
+    assert store.head("go")["WebsiteRedirectLocation"] == "/new"
+    assert store.get("came") == b"theirs"

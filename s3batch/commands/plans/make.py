@@ -11,24 +11,34 @@ from s3batch.commands.plans.plan_file import PlanWriter
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.commands.sync.job import SyncJob
+from s3batch.model import Kind, ListedObject
+from s3batch.plan.listed_keys import look_up_by_head, record_by_head
+from s3batch.plan.planner import Planner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
     from s3batch.model import Operation
+    from s3batch.plan.bulk_decision import BulkDecision
     from s3batch.plan.spec import SyncSpec
     from s3batch.reporting.console import Output
+    from s3batch.s3.bucket import Bucket
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
 
 
 _BATCH = 500
 
 
-def save_plan(wanted: SyncSpec, output: Output) -> int:
+def save_plan(wanted: SyncSpec, output: Output, paths: PathList | None) -> int:
     """Plan an upload into the file that ``plan`` names; return the exit code."""
     rehearsed = replace(wanted, settings=replace(wanted.settings, dry_run=True))
     target = f"{wanted.target.bucket}/{wanted.prefix}"
     with begin_plan_file(wanted.settings, wanted.source.root, target, wanted.settings.endpoint_url) as writer:
-        return begin_job(rehearsed, output, partial(PlanningJob, writer=writer))
+        return begin_job(rehearsed, output, partial(PlanningJob, writer=writer, paths=paths))
 
 
 def begin_plan_file(settings: Settings, source: str, target: str, endpoint: str) -> PlanWriter:
@@ -59,25 +69,31 @@ class PlanSaver(DirectionJob):
         super().report_planned(operation)
         self._held.append(operation)
         if len(self._held) >= _BATCH:
-            self._save_held()
+            self.save_held()
 
     def write_plan_line(self, operation: str, key: str, reason: str) -> None:
         """Keep a line of the plan for the document; stdout has none."""
         self.plan.add({"operation": operation, "key": key, "reason": reason})
 
-    def _save_held(self) -> None:
+    def save_held(self) -> None:
         """Write operations with what was listed of them; a look-up of many keys costs as much as one of one."""
         facts = self.journal.objects.look_up([each.key for each in self._held])
+        listed = {key: found for key, (found, _) in facts.items()}
+        # a redirect may be anywhere in the bucket, also where nothing was listed
+        unlisted = [each.key for each in self._held if each.kind is Kind.REDIRECT and listed[each.key] is None]
+        if unlisted:
+            heads = look_up_by_head(self.bucket, unlisted)
+            listed |= {each.key: each for each in heads if isinstance(each, ListedObject)}
         for each in self._held:
             if self.writer is not None:
-                self.writer.add(each, facts[each.key][0])
+                self.writer.add(each, listed[each.key])
         self._held.clear()
 
     def print_end(self, document: Document) -> None:
         """Complete the plan if it is whole; print the end block."""
         place = self.settings.at_workspace(self.settings.plan)
         if self.writer is not None and document["state"] == "done":
-            self._save_held()
+            self.save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
             self.output.info(f"the plan is in {place}; to carry it out: s3batch apply {place}")
         else:
@@ -86,5 +102,33 @@ class PlanSaver(DirectionJob):
 
 
 @dataclass
-class PlanningJob(PlanSaver, SyncJob):
+class NamedFilesPlanner(Planner):
+    """Plans the files of a list. Each object is looked at first, because a plan tells the state of each."""
+
+    bucket: Bucket = field(kw_only=True)
+    """The target's."""
+
+    def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
+        record_by_head(self.journal, self.bucket, self.wanted.keys([file.path for file in files]))
+        return super()._decide(files, bulk)
+
+
+@dataclass
+class SyncPlanSaver(PlanSaver, SyncJob):
+    """The same for a job whose target is in S3."""
+
+    def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
+        """Run the other stages, and save the rest of the plan while the bucket is open."""
+        super().run_later_stages(coordinator, planning)
+        self.save_held()
+
+
+@dataclass
+class PlanningJob(SyncPlanSaver):
     """The plan of an upload."""
+
+    def make_planner(self) -> Planner:
+        """Return the plan of the files."""
+        if not self.settings.list_digest:
+            return super().make_planner()
+        return NamedFilesPlanner(self.wanted, self.journal, self.totals, events=self.output.events, bucket=self.bucket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,6 +55,11 @@ class DirectionJob(JobDescription):
     _withheld: bool = field(default=False, kw_only=True)
     """True if no delete was begun, because something else failed."""
     _bucket: Bucket | None = field(default=None, kw_only=True)
+
+    @property
+    @abstractmethod
+    def bucket(self) -> Bucket:
+        """The target's bucket, or of a download the source's."""
 
     @property
     def settings(self) -> Settings:

@@ -72,7 +72,7 @@ def run_download(settings: Settings, output: Output) -> int:
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make_from_s3 import save_download_plan  # noqa: PLC0415 - few runs save a plan
 
-        return save_download_plan(wanted, output)
+        return save_download_plan(wanted, output, paths)
     return begin_download(wanted, output, partial(DownloadJob, paths=paths))
 
 

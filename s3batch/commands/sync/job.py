@@ -77,7 +77,7 @@ def run_sync(settings: Settings, output: Output) -> int:
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make import save_plan  # noqa: PLC0415 - few runs save a plan
 
-        return save_plan(wanted, output)
+        return save_plan(wanted, output, paths)
     return begin_job(wanted, output, partial(SyncJob, paths=paths))
 
 

@@ -18,7 +18,6 @@ from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import (
     Kind,
-    ListedObject,
     Operation,
     Reason,
     Result,
@@ -31,12 +30,12 @@ from s3batch.objects.fetched_proof import ContentProof
 from s3batch.objects.own_keys import is_own_key
 from s3batch.plan import quirk_memory
 from s3batch.plan.file_list import open_file_list
-from s3batch.plan.listed_keys import ListedKeys, look_up_by_head
+from s3batch.plan.listed_keys import ListedKeys, record_by_head
 from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.s3 import permissions, requests
 from s3batch.s3.endpoint import is_one_store
-from s3batch.s3.faults import Fault, fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.responses import etag_of, seconds_of
 from s3batch.settings.direction import settings_of_source
 from s3batch.worker.context import SourceBucket
@@ -64,7 +63,7 @@ def run_transfer(settings: Settings, output: Output) -> int:
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make_from_s3 import save_transfer_plan  # noqa: PLC0415 - few runs save a plan
 
-        return save_transfer_plan(wanted, output)
+        return save_transfer_plan(wanted, output, paths)
     return begin_job(wanted, output, partial(TransferJob, paths=paths))
 
 
@@ -143,12 +142,7 @@ class TransferJob(SyncJob):
     def _record_targets(self, page: ListingPage) -> None:
         """Record the objects that are under the keys of a page, in the place of the target's listing."""
         start = len(self.wanted.place.prefix)
-        keys = [self.wanted.key(each.key[start:]) for each in page.objects]
-        found = look_up_by_head(self.bucket, keys)
-        for key, each in zip(keys, found, strict=True):
-            if isinstance(each, Fault):
-                raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint="the job needs s3:GetObject")
-        self.journal.objects.record_found([each for each in found if isinstance(each, ListedObject)])
+        record_by_head(self.journal, self.bucket, [self.wanted.key(each.key[start:]) for each in page.objects])
 
     def make_replan(self) -> Replan:
         """Return the function that plans an operation again whose object has changed."""
