@@ -31,7 +31,7 @@ from s3batch.files.beneath import (
 from s3batch.files.private import OWN_DIRECTORY, make_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 TEMPORARY = f"{OWN_DIRECTORY}/tmp"  # noqa: S108 - a directory of the target
 """The directory of unfinished files, relative to the target."""
@@ -145,6 +145,28 @@ class TargetTree:
             return None
         except OSError as error:
             raise name_path(error, path) from None
+
+    def read_files(self, paths: Sequence[str]) -> list[tuple[int, int, int, int] | None]:
+        """Return size, mtime, ctime and inode of the regular file at each path.
+
+        ``None`` for one that is none, or that cannot be looked at. Paths that share a directory should be neighbours.
+        """
+        found: list[tuple[int, int, int, int] | None] = []
+        above: str | None = None
+        directory = -1
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            try:
+                if parent != above:
+                    directory, above = self.open_directory(parent), parent
+                info = os.lstat(name, dir_fd=directory)
+            except OSError:
+                above = None  # its descriptor may be closed by now
+                found.append(None)
+                continue
+            is_file = stat.S_ISREG(info.st_mode)
+            found.append((info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino) if is_file else None)
+        return found
 
     def open_file(self, path: str) -> int:
         """Return a descriptor to read a regular file; EINVAL for anything else."""

@@ -40,6 +40,10 @@ FROM (SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, finge
 _LISTED = f"""SELECT key, size, etag, own, local_size, fingerprint, checksum
 FROM (SELECT key, size, etag, coalesce({_OWN}, 0) AS own, local_size, fingerprint, checksum,
     listed >= ?3 AS is_listed {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
+_FETCHED = f"""SELECT key, size, etag, modified, local_size, local_mtime_ns, local_ctime_ns, local_inode
+FROM (SELECT key, size, etag, modified, local_size, local_mtime_ns, local_ctime_ns, local_inode,
+    known_etag = etag AND etag <> '' AND known_size = size AND abs(modified - written) < ?5 AND local_ctime_ns <> 0 AS own
+    {_IN_RANGE}) WHERE own"""  # noqa: S608 - constants
 _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
 
 _BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
@@ -230,6 +234,16 @@ class Objects:
         fingerprint and the checksum.
         """
         return {row[0]: row[1:] for row in self._store.rows(_LISTED, self._range_of(keys, grain))}
+
+    def read_fetched(
+        self, keys: Sequence[str], grain: float
+    ) -> dict[tuple[str, int, str, float], tuple[int, int, int, int]]:
+        """Return what was last fetched among the rows about ``keys``: objects, as they were listed then.
+
+        The value is size, mtime, ctime and inode of the file. A key that is not there may have been fetched all the
+        same. A LastModified that is ``grain`` seconds off is of another object.
+        """
+        return {row[:4]: row[4:] for row in self._store.rows(_FETCHED, self._range_of(keys, grain))}
 
     def _range_of(self, keys: Sequence[str], grain: float) -> tuple[Any, ...]:
         """Return the values of a query for the rows from the first to the last of ``keys``, and not many more."""

@@ -89,11 +89,14 @@ class Outcomes:
     def count_proofs(self) -> dict[str, int]:
         """Return how many objects the job has fetched or transferred with each proof of their content."""
         job = self._current
-        numbers = [job.number, *(each.number for each in job.list_continued())]
+        continued = job.list_continued()
+        numbers = [job.number, *(each.number for each in continued)]
+        floor = min([job.floor, *(each.after_operation for each in continued)])
         found = self._store.rows(
-            f"""SELECT {_PROOF} AS proof, count(*) FROM operation WHERE +job IN ({", ".join(map(str, numbers))})
+            f"""SELECT {_PROOF} AS proof, count(*) FROM operation WHERE id > ? AND +job IN ({", ".join(map(str, numbers))})
             AND (kind = 'download' OR kind = 'transfer' AND ({_IS_TOLD} OR {_IS_COPY}))
-            AND state = 'done' GROUP BY proof"""  # noqa: S608 - numbers
+            AND state = 'done' GROUP BY proof""",  # noqa: S608 - numbers
+            (floor,),
         )
         return dict(found)
 

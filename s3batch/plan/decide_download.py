@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from s3batch.model import KnownObject, ListedObject
 
-_SAME_SECOND = 1.0
+SAME_SECOND = 1.0
 """Seconds: a listing tells milliseconds of LastModified, a response whole seconds."""
 
 
@@ -39,7 +39,7 @@ def is_fetched_object(listed: ListedObject, known: KnownObject) -> bool:
     return (
         listed.etag == known.etag != ""
         and listed.size == known.size
-        and abs(listed.modified - known.written) < _SAME_SECOND
+        and abs(listed.modified - known.written) < SAME_SECOND
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import Kind, Operation, Reason, Result
+from s3batch.plan.bulk_fetch import BulkFetchDecision
 from s3batch.plan.decide_download import decide_download
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
 from s3batch.plan.planner import count_decided, record_failures, take_over_rows
@@ -65,17 +66,31 @@ class DownloadPlanner:
     def steps(self, add: Add, expect: Expect, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Take over, list and decide, a page at each step; ``add`` takes the operations."""
         yield from take_over_rows(self.journal, expect)
-        names = DirectoryKeys()
+        names, bulk = DirectoryKeys(), BulkFetchDecision(self.wanted, self.journal, self.tree)
         self.journal.objects.begin_listing()
         for page in pages:
             self.journal.objects.record_listing(page.objects)
-            add(self._decide(list(names.feed(page.objects))))
+            unrelated = names.take_unrelated(page.objects) if self.folded is None else None
+            if unrelated is None:
+                add(self._decide(list(names.feed(page.objects))))
+            else:
+                add(self._decide_together(unrelated, bulk))
             reach_failpoint("listed-page")
             yield
         self.journal.objects.complete_listing()
         add(self._decide(list(names.end())))
         self.journal.jobs.set_planned()
         reach_failpoint("listed")
+
+    def _decide_together(self, objects: list[ListedObject], bulk: BulkFetchDecision) -> list[Operation]:
+        """Decide for objects none of whose keys begins another: ``bulk`` decides what it can."""
+        keys = [each.key for each in objects]
+        unchanged = set() if self.journal.objects.find_planned_before(keys) else bulk.find_unchanged(objects)
+        if unchanged:
+            sizes = [each.size for each in unchanged]
+            count_decided(self.journal, self.totals, sizes, [each.key for each in unchanged])
+        left = [each for each in objects if each not in unchanged] if unchanged else objects
+        return self._decide([(each, False) for each in left]) if left else []
 
     def _decide(self, objects: list[tuple[ListedObject, bool]]) -> list[Operation]:
         files = self._select_files(objects)

@@ -43,6 +43,20 @@ def find_name_problem(path: str, longest: int = LONGEST_NAME) -> str:
     return ""
 
 
+def are_plain_paths(paths: Sequence[str]) -> bool:
+    """Return true if each path can be a file below the target. A look at all of them at once is a tenth of the time.
+
+    False may be said of good names too: those with a line break.
+    """
+    together = "\n".join(["", *paths, ""])
+    components = together.replace("/", "\n")
+    if "\0" in together or together.count("\n") != len(paths) + 1:
+        return False
+    if any(f"\n{each}\n" in components for each in ("", ".", "..")):
+        return False
+    return not any(find_name_problem(path) for path in paths if len(path) > _SURELY_SHORT)
+
+
 def fold_name(path: str) -> str:
     """Return what a file system that sees no difference of case compares."""
     return unicodedata.normalize("NFC", path).casefold()
@@ -88,6 +102,20 @@ class DirectoryKeys:
                 if key.startswith(f"{shorter.key}/") or shorter.key.endswith("/"):
                     waiting[at] = (shorter, True)
             waiting.append((each, False))
+
+    def take_unrelated(self, objects: Sequence[ListedObject]) -> list[ListedObject] | None:
+        """Do as :meth:`feed` does where no key begins the next one: none has to be a directory.
+
+        Return ``None`` where one does. Nothing is taken then.
+        """
+        if len(self._waiting) > 1 or not objects:
+            return None
+        together = [*(each for each, _ in self._waiting), *objects]
+        keys = [each.key for each in together]
+        if any(map(str.startswith, keys[1:], keys)):
+            return None
+        self._waiting = [(together.pop(), False)]
+        return together
 
     def end(self) -> Iterator[tuple[ListedObject, bool]]:
         """Yield the objects that still wait."""

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from s3batch.model import ListedObject
-from s3batch.plan.key_names import DirectoryKeys, FoldedNames, find_name_problem
+from s3batch.plan.key_names import DirectoryKeys, FoldedNames, are_plain_paths, find_name_problem
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,22 @@ def test_a_name_that_can_be_no_path_is_told(path, words):
 
     assert words in problem
     assert bool(problem) == bool(words)
+
+
+@pytest.mark.parametrize("odd", [
+    "a", "a/b", "...", ".hidden", "x/.hidden", "..a/b..", "x" * 255, "ü" * 127, "", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a",
+    "a/./b", "a/../b", "a/.", "a/..", "nul\0", "x" * 256, "ü" * 128, "d/" * 2100 + "f", "\udce9",
+])  # fmt: skip
+def test_many_names_are_plain_if_none_of_them_has_a_problem(odd):
+    problem = find_name_problem(odd.removesuffix("/")) or not odd or odd.endswith("/")
+
+    assert are_plain_paths(["first/one", odd, "last/one"]) == (not problem)
+    assert are_plain_paths([odd]) == (not problem)
+
+
+def test_a_name_with_a_line_break_is_looked_at_alone():
+    assert not are_plain_paths(["a", "line\nbreak"])
+    assert are_plain_paths([])
 
 
 def decided(pages: list[list[str]]) -> dict[str, bool]:
@@ -65,6 +81,23 @@ def test_the_same_is_found_in_any_listing():
 
         expected = {key for key in keys if not key.endswith("/") and any(each.startswith(f"{key}/") for each in keys)}
         assert {key for key, is_directory in found.items() if is_directory and not key.endswith("/")} == expected
+
+
+def test_a_page_of_unrelated_keys_is_taken_as_it_would_be_one_by_one():
+    chance = random.Random(5)
+    for _ in range(300):
+        keys = sorted(
+            {"".join(chance.choice("abcd/-") for _ in range(chance.randint(2, 6))) for _ in range(6)}, key=str.encode
+        )
+        objects, at = [ListedObject(key, 0, "", 0.0) for key in keys], chance.randint(0, len(keys))
+        names, found = DirectoryKeys(), []
+        for page in (objects[:at], objects[at:]):
+            taken = names.take_unrelated(page)
+            found += names.feed(page) if taken is None else [(each, False) for each in taken]
+        found += names.end()
+
+        assert dict(found) == {each: decided([keys])[each.key] for each in objects}
+        assert len(found) == len(objects)
 
 
 def test_names_that_differ_only_in_case_or_composition_are_one_there():

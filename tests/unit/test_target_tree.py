@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from pathlib import Path
 
@@ -105,3 +106,29 @@ def test_unfinished_files_of_others_are_removed_but_those_named(tree, root):
     tree.discard_others({"1-kept"})
 
     assert os.listdir(root / TEMPORARY) == ["1-kept"]
+
+
+def test_many_files_are_looked_at_together_and_no_link_is_followed(tree, root):
+    for path in ("a/one", "a/two", "b/three"):
+        store(tree, path, path.encode())
+    (root / "a" / "link").symlink_to("one")
+    (root / "linked").symlink_to(root / "a")
+    (root / "a" / "dir").mkdir()
+
+    bad = ["a/none", "a/link", "a/dir", "linked/one", "none/x", "../outside/x", "a/../b/three"]
+    paths = ["a/one", *bad, "a/two", "b/three", "a/one"]
+    found = tree.read_files(paths)
+
+    infos = {path: os.lstat(root / path) for path in ("a/one", "a/two", "b/three")}
+    facts = {path: (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino) for path, info in infos.items()}
+    assert found == [facts.get(path) for path in paths]
+
+
+def test_a_directory_that_a_look_at_another_has_closed_is_opened_again(root):
+    seconds = itertools.count(step=0.3)
+    tree = TargetTree(str(root), clock=lambda: next(seconds))  # the second look comes later than open ones are trusted
+    store(tree, "a/first")
+
+    found = tree.read_files(["a/first", "gone/x", "a/first"] * 3)
+
+    assert [each is None for each in found] == [False, True, False] * 3
