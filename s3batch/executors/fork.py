@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -34,12 +35,13 @@ def is_fork_possible() -> bool:
 class Fork:
     """A copy of this process that carries out ``work`` and ends. Of all descriptors it has only ``keep`` and stderr."""
 
-    def __init__(self, work: Callable[[], None], keep: int) -> None:
+    def __init__(self, work: Callable[[], None], keep: int, *, keeps_directories: bool = False) -> None:
+        """``keeps_directories``: it has those of open directories too."""
         with contextlib.suppress(OSError, ValueError):  # buffered text would be written twice
             sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
-            _run_forked_child(work, keep)
+            _run_forked_child(work, keep, keeps_directories=keeps_directories)
         self._ended = False
 
     def kill(self) -> None:
@@ -64,14 +66,17 @@ class Fork:
         return self._ended
 
 
-def _run_forked_child(work: Callable[[], None], keep: int) -> NoReturn:
+def _run_forked_child(work: Callable[[], None], keep: int, *, keeps_directories: bool) -> NoReturn:
     code = 1
     try:
         gc.freeze()  # the collector leaves these objects alone, so their memory stays shared
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
-        os.closerange(3, keep)
-        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
+        if keeps_directories:
+            _close_all_but_directories(keep)
+        else:
+            os.closerange(3, keep)
+            os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
@@ -84,3 +89,11 @@ def _run_forked_child(work: Callable[[], None], keep: int) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _close_all_but_directories(keep: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        with contextlib.suppress(OSError):  # the descriptor that this list was read from
+            if number > 2 and number != keep and not stat.S_ISDIR(os.fstat(number).st_mode):
+                os.close(number)

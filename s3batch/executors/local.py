@@ -327,6 +327,16 @@ def limit_worker_count(bandwidth: float, count: int) -> int:
     return 1 if 0 < bandwidth <= _ONE_CAN else count
 
 
+def start_beside(work: Callable[[], None], keep: int) -> Fork | None:
+    """Start a fork for a core of its own, with the open directories; ``None`` where that is not possible."""
+    if count_usable_cpus() < 2 or not fork.is_fork_possible():
+        return None
+    try:
+        return Fork(work, keep, keeps_directories=True)
+    except OSError:  # no more processes may be started
+        return None
+
+
 def count_usable_cpus() -> int:
     """Return the CPUs this process may use: the default number of workers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

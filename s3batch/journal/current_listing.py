@@ -54,13 +54,15 @@ class CurrentListing:
         self._reached = b""
         """Every row up to this key is as the listing in progress has shown it."""
         self._in_order = False
+        self.shown = 0
+        """Objects that the listing in progress has shown so far."""
 
     def begin(self, *, in_order: bool = True) -> int:
         """Begin a listing; nothing counts as listed any more. Return its number. ``in_order``: pages may be."""
         with self._transaction.batch():
             self.number += 1
             self._before, self.since = self.since, self.number
-            self._reached, self._in_order = b"", in_order
+            self._reached, self._in_order, self.shown = b"", in_order, 0
             self._keep()
         return self.number
 
@@ -68,6 +70,7 @@ class CurrentListing:
         """Record the next page."""
         if not objects:
             return
+        self.shown += len(objects)
         with self._transaction.batch():
             if not (self._in_order and self._record_in_order(objects)):
                 self._give_up_order()

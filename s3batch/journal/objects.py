@@ -219,13 +219,13 @@ class Objects:
                 found[row[0]] = (listed, known)
         return found
 
-    def read_untouched(self, keys: Sequence[str], grain: float) -> set[tuple[str, int, int, int, int, str]]:
+    def read_untouched(self, keys: Sequence[str], grain: float) -> list[tuple[str, int, int, int, int, str]]:
         """Return the facts of listed objects that are as the last own write made them, among the rows about ``keys``.
 
-        Each is key, size, mtime, ctime and inode of the file, and the fingerprint. A key that is not there may be
-        unchanged all the same. A LastModified that is ``grain`` seconds later is of another write.
+        Each is key, size, mtime, ctime and inode of the file, and the fingerprint, by key. A key that is not there may
+        be unchanged all the same. A LastModified that is ``grain`` seconds later is of another write.
         """
-        return set(self._store.rows(_UNTOUCHED, self._range_of(keys, grain)))
+        return self._store.rows(_UNTOUCHED, self._range_of(keys, grain))
 
     def read_listed(self, keys: Sequence[str], grain: float) -> dict[str, tuple[int, str, bool, int, str, str]]:
         """Return listed objects among the rows about ``keys``, by key; one of them may be left out.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.model import Attributes
     from s3batch.plan.spec import SyncSpec
+    from s3batch.source.file_batch import FileBatch
 
 BULK_SIZE = 1024 * 1024
 """Bytes: larger files are compared on threads."""
@@ -51,39 +52,35 @@ class BulkDecision:
         self._compare = compare
         self._comparable: dict[str, tuple[bool, bool]] = {}
 
-    def decide(self, files: Sequence[LocalFile], keys: Sequence[str]) -> tuple[list[str], list[LocalFile]]:
-        """Return the keys of unchanged files, and the files that are left. Have others compared.
+    def take_unchanged(self, batch: FileBatch, keys: Sequence[str]) -> tuple[Sequence[str], list[LocalFile]]:
+        """Return the keys of files that are as the journal knows them, as their objects are, and the other files.
 
         No key may be of an operation that a dead job has planned.
         """
         settings = self._wanted.settings
-        if settings.list_digest or not files:
-            return [], list(files)
-        quiet: list[str] = []
-        describe = self._wanted.rules.describe
-        left = list(map(KeyedFile, files, keys, [describe(file[0])[1] for file in files]))
-        if settings.trust_journal:
-            quiet, left = self._split_unchanged(left, keys)
-        if self._compare is not None and left:
-            alike, left = self._split_alike(left)
-            if alike:
-                self._compare(alike)
-        return quiet, [each.file for each in left]
-
-    def _split_unchanged(self, files: list[KeyedFile], keys: Sequence[str]) -> tuple[list[str], list[KeyedFile]]:
-        """Return the keys of files that are as the journal knows them, as their objects are, and the other files."""
+        if settings.list_digest or not settings.trust_journal or not len(batch):
+            return [], batch.make_files()
         known = self._objects.read_untouched(keys, LISTING_GRAIN)
         if not known:
-            return [], files
-        rows = [
-            (key, size, mtime, ctime, inode, print_) for ((_, (_, size, mtime, ctime, _, inode)), key, print_) in files
-        ]
-        if known.issuperset(rows):
-            return list(keys), []
-        unlike = [row not in known for row in rows]
-        left = list(compress(files, unlike))
-        gone = {each.key for each in left}
-        return [key for key in keys if key not in gone], left
+            return [], batch.make_files()
+        rows = list(batch.make_rows(keys))
+        if rows == known:
+            return keys, []
+        found = set(known)
+        unlike = [row not in found for row in rows]
+        left = list(compress(batch.make_files(), unlike))
+        return [key for key, is_left in zip(keys, unlike, strict=True) if not is_left], left
+
+    def have_compared(self, files: list[LocalFile], keys: Sequence[str]) -> list[LocalFile]:
+        """Have files compared of which that may show that they are equal to their objects; return those that are left."""
+        if self._compare is None or self._wanted.settings.list_digest or not files:
+            return files
+        describe = self._wanted.rules.describe
+        named = list(map(KeyedFile, files, keys, [describe(file[0])[1] for file in files]))
+        alike, left = self._split_alike(named)
+        if alike:
+            self._compare(alike)
+        return [each.file for each in left]
 
     def _split_alike(self, files: list[KeyedFile]) -> tuple[list[Comparison], list[KeyedFile]]:
         """Return the files of which a read, and one HEAD at most, may show that they are equal to their objects."""

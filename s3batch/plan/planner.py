@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,25 +25,33 @@ from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.beside_listing import BesideListing
 from s3batch.plan.bulk_decision import BulkDecision
 from s3batch.plan.empty_source import LEFT_EMPTY, NONE_LISTED, has_hidden_files
 from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import OBJECT_LIMIT
+from s3batch.source.walk_ahead import WalkAhead
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from s3batch.journal import Facts, Journal
+    from s3batch.model import LocalFile
     from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.plan.renames import RenameFinder
     from s3batch.reporting.progress import Totals
+    from s3batch.source.file_batch import FileBatch
     from s3batch.source.walk import Walk
+    from s3batch.source.walk_ahead import StartFork
     from s3batch.source.walk_record import WalkProblem
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
+
+_PATIENCE = 0.01
+"""Seconds to wait for the walk in one step."""
 
 Add = Callable[[list[Operation]], None]
 Expect = Callable[[int], None]
@@ -92,30 +101,50 @@ class Planner:
     """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
     events: EventStream = field(default_factory=EventStream)
     """Hears of failures."""
+    start_fork: StartFork | None = None
+    """Starts a process in which a long walk goes on; ``None``: it stays in this one."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
         yield from take_over_rows(self.journal, expect)
-        yield from listing
         self.walked = walked = self._walk()
-        unmatched, found = UnmatchedPatterns(self.wanted.rules), False
-        bulk = BulkDecision(self.wanted, self.journal, self.compare)
-        for batch in walked.batches(BATCH):
-            add(self._decide(batch, bulk))
-            self._note_problems(walked, add)
-            found = found or bool(batch)
-            if unmatched:
-                unmatched.see([file.path for file in batch])
-            yield
+        describe = self.wanted.rules.fingerprint
+        ahead = WalkAhead(walked, BATCH, describe, self.start_fork)
+        seen = SeenFiles(UnmatchedPatterns(self.wanted.rules))
+        with closing(ahead):
+            yield from self._decide_all(
+                add, ahead, seen, BesideListing(self.wanted, self.journal, walked, ahead), listing
+            )
         self._note_problems(walked, add)
         add(self._redirects())
-        unmatched.see([each.key for each in self.wanted.redirects], only="acl")
-        if not found and walked.complete and not walked.troubled:
+        seen.unmatched.see([each.key for each in self.wanted.redirects], only="acl")
+        if not seen.any and walked.complete and not walked.troubled:
             self.left_empty = has_hidden_files(self.wanted, self.journal.path)
         empty = NONE_LISTED if self.wanted.settings.list_digest else LEFT_EMPTY
-        lost = empty if self.left_empty else unmatched.warning() if found else ""
+        lost = empty if self.left_empty else seen.unmatched.warning() if seen.any else ""
         for warning in (*walked.warnings(), *filter(None, [lost])):
             self.journal.jobs.warn(warning)
+
+    def _decide_all(
+        self, add: Add, ahead: WalkAhead, seen: SeenFiles, beside: BesideListing, listing: Iterator[None]
+    ) -> Iterator[None]:
+        bulk, walked = BulkDecision(self.wanted, self.journal, self.compare), beside.walked
+
+        def take(batch: FileBatch) -> list[LocalFile]:
+            seen.see(batch.paths)
+            return self._take_unchanged(batch, bulk)
+
+        yield from beside.steps(listing, take)
+        for files in beside.put_off:
+            add(self._decide(files, bulk))
+            yield
+        while not ahead.is_over:
+            batch = ahead.next_batch(_PATIENCE)
+            if batch is not None:
+                add(self._decide(take(batch), bulk))
+                beside.let_walk_ahead()
+            self._note_problems(walked, add)
+            yield
 
     def _walk(self) -> Walk:
         if not self.wanted.settings.list_digest:
@@ -157,17 +186,32 @@ class Planner:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 
+    def _take_unchanged(self, batch: FileBatch, bulk: BulkDecision) -> list[LocalFile]:
+        """Decide the files of a batch that need nothing, and return the others."""
+        keys = self.wanted.keys(batch.paths)
+        refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
+        if self.journal.objects.find_planned_before(keys):
+            return batch.make_files()
+        quiet, left = bulk.take_unchanged(batch, keys)
+        if self.wanted.settings.delete and quiet:
+            self.journal.objects.mark_seen(quiet)
+        if quiet:
+            gone = {file.path for file in left}
+            sizes = [size for path, size in zip(batch.paths, batch.sizes, strict=True) if path not in gone]
+            count_decided(self.journal, self.totals, sizes if gone else batch.sizes, quiet)
+        return left
+
     def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
-        """Decide for some files, or :class:`SourceEntry` of another kind; ``bulk`` decides what it can of files."""
+        """Decide for some files, or :class:`SourceEntry` of another kind; ``bulk`` has files compared."""
+        if not files:
+            return []
         keys = self.wanted.keys([file.path for file in files])
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
         if self.wanted.settings.delete:
             self.journal.objects.mark_seen(keys)
         planned = self.journal.objects.find_planned_before(keys)
         quiet: list[str] = []
-        left = list(files)
-        if bulk is not None and not planned:
-            quiet, left = bulk.decide(files, keys)
+        left = bulk.have_compared(list(files), keys) if bulk is not None and not planned else list(files)
         operations = self._decide_each(left, planned, quiet) if left else []
         count_decided(self.journal, self.totals, [file.size for file in files], quiet)
         if self.blocked is not None:
@@ -240,6 +284,21 @@ class Planner:
         ]
 
 
+@dataclass(slots=True)
+class SeenFiles:
+    """What the files of a walk have shown so far."""
+
+    unmatched: UnmatchedPatterns
+    any: bool = False
+    """True if there is a file."""
+
+    def see(self, paths: Sequence[str]) -> None:
+        """Take note of some files."""
+        self.any = self.any or bool(paths)
+        if self.unmatched:
+            self.unmatched.see(paths)
+
+
 class AnyPlanner(Protocol):
     """What the planners of files and of objects have in common."""
 
@@ -258,7 +317,7 @@ def record_failures(planner: AnyPlanner, operations: list[Operation], causes: Se
         planner.events.failure(row, result)
 
 
-def count_decided(journal: Journal, totals: Totals, sizes: list[int], quiet: list[str]) -> None:
+def count_decided(journal: Journal, totals: Totals, sizes: Sequence[int], quiet: Sequence[str]) -> None:
     """Count files or objects that are decided, by their sizes; ``quiet`` are the keys that need nothing."""
     unchanged = len(quiet) - len(journal.objects.find_done_before(quiet))
     totals.unchanged += unchanged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -23,10 +23,13 @@ from s3batch.model import (
     Operation,
     Stamp,
 )
+from s3batch.plan.beside_listing import BesideListing
 from s3batch.plan.bulk_decision import BulkDecision
 from s3batch.plan.decide import decide_operation
 from s3batch.plan.spec import SyncSpec
 from s3batch.settings.table import Settings
+from s3batch.source.file_batch import FileBatch
+from s3batch.source.walk import Walk
 
 MD5, OTHER = "0f" * 16, "f0" * 16
 NAMES = ["a", "a.gz", "d/b", "d/c.txt", "z.txt", os.fsdecode(b"caf\xe9"), "\u00e9", "\U0001f600", "D/b", "last.html"]
@@ -76,7 +79,7 @@ def journal() -> Iterator[Journal]:
         yield opened
 
 
-def lay(journal: Journal, wanted: SyncSpec, cases: list[Case]) -> None:
+def lay(journal: Journal, wanted: SyncSpec, cases: list[Case], *, is_listed_later: bool = False) -> None:
     """Have the journal hold what the cases say."""
     with journal.batch():
         journal.objects._store.execute("DELETE FROM object")
@@ -93,8 +96,26 @@ def lay(journal: Journal, wanted: SyncSpec, cases: list[Case]) -> None:
         ]
     )  # fmt: skip
     journal.objects.begin_listing()
-    journal.objects.record_listing([ListedObject(key, *case.listed) for key, case in named if case.listed])
-    journal.objects.complete_listing()
+    if not is_listed_later:
+        for page in list_pages(wanted, cases, 1000):
+            journal.objects.record_listing(page)
+        journal.objects.complete_listing()
+
+
+def list_pages(wanted: SyncSpec, cases: list[Case], size: int) -> list[list[ListedObject]]:
+    listed = [ListedObject(wanted.key(case.path), *case.listed) for case in cases if case.listed]
+    listed.sort(key=lambda each: os.fsencode(each.key))
+    return [listed[start : start + size] for start in range(0, len(listed), size)]
+
+
+def decide_in_bulk(
+    wanted: SyncSpec, journal: Journal, alike: list[Comparison], files: list[LocalFile]
+) -> tuple[Sequence[str], list[LocalFile]]:
+    bulk = BulkDecision(wanted, journal, alike.extend)
+    batch = FileBatch.from_files(files, wanted.rules.fingerprint)
+    assert batch.make_files() == files
+    quiet, left = bulk.take_unchanged(batch, wanted.keys(batch.paths))
+    return quiet, bulk.have_compared(left, wanted.keys([file.path for file in left]))
 
 
 def decide_alone(wanted: SyncSpec, journal: Journal, file: LocalFile, key: str) -> Operation | None:
@@ -116,7 +137,7 @@ def test_a_batch_is_decided_as_each_of_its_files(journal: Journal, cases: list[C
     keys = wanted.keys([file.path for file in files])
     alike: list[Comparison] = []
 
-    quiet, left = BulkDecision(wanted, journal, alike.extend).decide(files, keys)
+    quiet, left = decide_in_bulk(wanted, journal, alike, files)
 
     alone = {file.path: decide_alone(wanted, journal, file, key) for file, key in zip(files, keys, strict=True)}
     assert sorted([*quiet, *wanted.keys([file.path for file in left]), *(each.file.key for each in alike)]) == sorted(
@@ -140,6 +161,63 @@ def test_a_batch_is_decided_as_each_of_its_files(journal: Journal, cases: list[C
         assert (key in quiet) == (alone[file.path] is None)
 
 
+class FakeWalk:
+    """Gives batches of files, some of them late."""
+
+    def __init__(self, batches: list[FileBatch | None]) -> None:
+        self.batches = batches
+
+    def next_batch(self) -> FileBatch | None:
+        return self.batches.pop(0) if self.batches else None
+
+    def go_ahead(self) -> None:
+        pass
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(cases=CASES, job=JOBS, data=st.data())
+def test_beside_the_listing_files_are_decided_as_after_it(journal, cases: list[Case], job: dict, data) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = SyncSpec.from_settings(Settings(bucket="bucket", target="site", source=folder, **job))
+        walk = Walk(folder, wanted.selection)
+    lay(journal, wanted, cases, is_listed_later=True)
+    pages = list_pages(wanted, cases, data.draw(st.integers(1, 3)))
+    if data.draw(st.booleans()):
+        pages.reverse()
+    size, files = data.draw(st.integers(1, 3)), [LocalFile(case.path, case.stamp) for case in cases]
+    batches: list[FileBatch | None] = []
+    for start in range(0, len(files), size):
+        batches += [None] * data.draw(st.integers(0, 2))
+        batches.append(FileBatch.from_files(files[start : start + size], wanted.rules.fingerprint))
+    ahead, quiet = FakeWalk(batches), []
+    bulk = BulkDecision(wanted, journal)
+
+    def take(batch: FileBatch) -> list[LocalFile]:
+        found, left = bulk.take_unchanged(batch, wanted.keys(batch.paths))
+        quiet.extend(found)
+        return left
+
+    def listing() -> Iterator[None]:
+        for page in pages:
+            journal.objects.record_listing(page)
+            yield
+        journal.objects.complete_listing()
+
+    beside = BesideListing(wanted, journal, walk, ahead)
+    for _ in beside.steps(listing(), take):
+        pass
+    put_off = [file for files in beside.put_off for file in files]
+    left = [*put_off, *[file for batch in ahead.batches if batch for file in batch.make_files()]]
+
+    assert sorted([*quiet, *wanted.keys([file.path for file in left])]) == sorted(
+        wanted.keys([each.path for each in files])
+    )
+    assert all(decide_alone(wanted, journal, file, wanted.key(file.path)) for file in put_off)
+    for file in files:
+        if wanted.key(file.path) in quiet:
+            assert decide_alone(wanted, journal, file, wanted.key(file.path)) is None
+
+
 def test_a_range_full_of_other_rows_leaves_files_to_the_single_decision(journal: Journal) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wanted = SyncSpec.from_settings(Settings(bucket="bucket", target="site", source=folder))
@@ -149,7 +227,7 @@ def test_a_range_full_of_other_rows_leaves_files_to_the_single_decision(journal:
     files = [LocalFile(path, Stamp(size=10)) for path in ("a", "m000", "m049", "z")]
     alike: list[Comparison] = []
 
-    _, left = BulkDecision(wanted, journal, alike.extend).decide(files, wanted.keys([file.path for file in files]))
+    _, left = decide_in_bulk(wanted, journal, alike, files)
 
     assert [each.file.path for each in alike] == ["m000"]
     assert [file.path for file in left] == ["a", "m049", "z"]

@@ -26,7 +26,7 @@ from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.multipart_upload import TransferSizes
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.executors.local import count_usable_cpus
+from s3batch.executors.local import count_usable_cpus, start_beside
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
@@ -155,6 +155,7 @@ class SyncJob(DirectionJob):
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
         planning = self.make_planner()
+        planning.start_fork = start_beside
         if self.may_compare_in_bulk():
             planning.compare = coordinator.compare
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))

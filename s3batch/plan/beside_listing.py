@@ -1,0 +1,80 @@
+"""Decisions beside the listing: unchanged files are told while it goes on, and all others wait for its end.
+
+    listing ─ a page ─> rows of the journal, final up to the page's last key
+    walk ──── a batch ─> its keys are behind that key ─ unchanged ──> decided
+                                                      └ any other ──> put off until the listing is complete
+                      └> its keys are beyond it ──────────────────> the next page first
+
+Both go in about the same order, so one core can list while another walks. Nothing is sent, compared or deleted before
+the listing is complete. A listing in no order, or many files put off, only means that it is read to its end first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s3batch.journal import Journal
+    from s3batch.model import LocalFile
+    from s3batch.plan.spec import SyncSpec
+    from s3batch.source.file_batch import FileBatch
+    from s3batch.source.walk import Walk
+    from s3batch.source.walk_ahead import WalkAhead
+
+MOST_PUT_OFF = 2000
+"""Files that wait for the end of the listing, about."""
+_LONG_LISTING = 2000
+"""Objects listed so far after which the walk may go on in a process of its own. A first upload lists none."""
+_OVER = object()
+
+
+class BesideListing:
+    """The files of one walk that are decided while the listing goes on."""
+
+    def __init__(self, wanted: SyncSpec, journal: Journal, walked: Walk, ahead: WalkAhead) -> None:
+        self.put_off: list[list[LocalFile]] = []
+        """Files that are to be decided, in the order of the walk."""
+        self._wanted = wanted
+        self._journal = journal
+        self.walked = walked
+        self._ahead = ahead
+        self._count = 0
+        """Files put off."""
+        self._may = wanted.settings.trust_journal and not wanted.settings.list_digest
+
+    def steps(self, listing: Iterator[None], take: Callable[[FileBatch], list[LocalFile]]) -> Iterator[None]:
+        """Record the listing to its end; ``take`` decides unchanged files of a batch, and returns the others."""
+        batch: FileBatch | None = None
+        while True:
+            if batch is None and self._goes_on():
+                batch = self._ahead.next_batch()
+                self.let_walk_ahead()
+            if batch is not None and self._is_listed(batch):
+                self._put_off(take(batch))
+                batch = None
+            elif next(listing, _OVER) is _OVER:
+                break
+            yield
+        if batch is not None:
+            self._put_off(take(batch))
+
+    def let_walk_ahead(self) -> None:
+        """Have the walk go on beside this process once the listing has shown that there is much to compare."""
+        if self._journal.objects.listing.shown >= _LONG_LISTING:
+            self._ahead.go_ahead()
+
+    def _put_off(self, files: list[LocalFile]) -> None:
+        if files:
+            self.put_off.append(files)
+            self._count += len(files)
+
+    def _goes_on(self) -> bool:
+        """Return true if more may be decided before the listing is complete; its troubles are told after it."""
+        walked = self.walked
+        has_trouble = walked.problems or walked.kept.paths
+        return self._may and not has_trouble and self._count < MOST_PUT_OFF
+
+    def _is_listed(self, batch: FileBatch) -> bool:
+        return self._journal.objects.listing.covers(self._wanted.keys(batch.paths))

@@ -1,0 +1,122 @@
+"""A walk that goes on in a fork: it gives what it would give by itself, or the job fails."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from s3batch.errors import JobFailedError
+from s3batch.executors.fork import Fork
+from s3batch.model import LocalFile
+from s3batch.source.filters import Selection
+from s3batch.source.walk import Walk
+from s3batch.source.walk_ahead import WalkAhead
+
+start = partial(Fork, keeps_directories=True)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Make a tree of 300 files with all kinds of entries, and directories that are open when the walk forks."""
+    root, outside = tmp_path / "source", tmp_path / "outside"
+    for number in range(300):
+        path = root / f"d{number // 100}" / ("deep" * (number % 3)) / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+    Path(os.fsdecode(os.fsencode(root / "d1") + b"/caf\xe9")).write_text("odd")
+    outside.write_text("content")
+    for late in ("d0/zz", "d2/zz"):
+        os.mkfifo(root / f"{late}.pipe")
+        (root / f"{late}.broken").symlink_to("nothing")
+        (root / f"{late}.out").symlink_to(outside)
+    (root / "d2" / ".s3batch").mkdir()
+    return root
+
+
+def walk_all(ahead: WalkAhead, *, forks: bool) -> list[list[LocalFile]]:
+    batches = []
+    while not ahead.is_over:
+        batch = ahead.next_batch(10)
+        if batch is not None:
+            assert list(batch.columns[6]) == [f"print of {path}" for path in batch.paths]
+            batches.append(batch.make_files())
+            if forks:
+                ahead.go_ahead()
+    return batches
+
+
+def read_record(walk: Walk) -> tuple:
+    assert walk.take_problems()
+    record = (walk.take_kept(), walk.troubled, walk.complete, walk.read_all, list(walk.warnings()))
+    assert walk.complete
+    return record
+
+
+@pytest.mark.parametrize("alone", [1, 120, 250])
+def test_a_fork_walks_on_where_this_process_stopped(source: Path, alone: int) -> None:
+    descriptors = set(os.listdir("/proc/self/fd"))
+    expected, walk = Walk(str(source), Selection()), Walk(str(source), Selection())
+    batches = walk_all(WalkAhead(expected, 20, "print of {}".format), forks=False)
+
+    ahead = WalkAhead(walk, 20, "print of {}".format, start, alone=alone)
+    found = walk_all(ahead, forks=True)
+    ahead.close()
+
+    assert found == batches
+    assert sum(map(len, found)) == 303
+    assert read_record(walk) == read_record(expected)
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_walk_whose_fork_was_killed_fails_the_job(source: Path) -> None:
+    walk = Walk(str(source), Selection())
+    forks: list[Fork] = []
+
+    def start_and_kill(work, keep: int) -> Fork:
+        forks.append(start(lambda: os.kill(os.getpid(), 9), keep))
+        return forks[0]
+
+    ahead = WalkAhead(walk, 20, str, start_and_kill, alone=1)
+    with pytest.raises(JobFailedError, match="the process that walks the source ended before its time"):
+        walk_all_plainly(ahead)
+    ahead.close()
+
+    assert not walk.complete
+    assert forks[0].wait(10)
+
+
+def walk_all_plainly(ahead: WalkAhead) -> None:
+    while not ahead.is_over:
+        ahead.next_batch(10)
+        ahead.go_ahead()
+
+
+def test_a_walk_that_is_given_up_leaves_no_fork(source: Path) -> None:
+    walk = Walk(str(source), Selection())
+    forks: list[Fork] = []
+
+    def start_one(work, keep: int) -> Fork:
+        forks.append(start(work, keep))
+        return forks[0]
+
+    ahead = WalkAhead(walk, 1, str, start_one, alone=0)
+    ahead.next_batch()
+    ahead.go_ahead()
+    ahead.close()
+
+    assert forks[0].wait(10)
+    assert not walk.complete
+
+
+def test_without_another_process_the_walk_goes_on_here(source: Path) -> None:
+    asked: list[int] = []
+    walk = Walk(str(source), Selection())
+    ahead = WalkAhead(walk, 20, str, lambda work, keep: asked.append(keep), alone=40)
+
+    walk_all_plainly(ahead)
+
+    assert walk.complete
+    assert len(asked) == 1
