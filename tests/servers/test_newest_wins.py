@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import pytest
 
 from tests.rig import buckets
+from tests.rig.faults import Hold
+from tests.rig.proxy import FaultProxy
+from tests.rig.waiting import wait_until
 
 FENCE = "www/.s3batch/fence"
 
@@ -61,19 +64,30 @@ def test_a_dry_run_only_reads(run_cli, clean_env, store, make_tree):
 
 
 def test_a_run_is_overtaken_half_way(start_cli, run_cli, clean_env, store, make_tree):
-    """The older run sends its files slowly; the newer one begins meanwhile."""
+    """A file of the older run is on its way when the newer one begins."""
     tree = make_tree({"big": b"x" * 600_000, "index.html": b"42"})
     store.put("www/orphan", b"stays")
-    slow = start_cli(
-        ["sync", tree, store.url("www"), "--newest-wins", "42", "--publish-last", "index.html", "--delete", "--json",
-         "--bandwidth", "300KiB"],
-        env=clean_env | store.server.environment(),
-    )  # fmt: skip
-    until = time.monotonic() + 30
-    while not store.keys(FENCE) and time.monotonic() < until:
-        time.sleep(0.05)
-    store.put(FENCE, b"43\n")
-    stdout, stderr = slow.communicate(timeout=60)
+    overtaken = threading.Event()
+    with FaultProxy(store.server.url) as proxy:
+        proxy.on("PutObject", Hold(overtaken), key="^www/big$")
+        slow = start_cli(
+            [
+                "sync",
+                tree,
+                store.url("www"),
+                "--newest-wins",
+                "42",
+                "--publish-last",
+                "index.html",
+                "--delete",
+                "--json",
+            ],
+            env=clean_env | store.server.environment() | {"AWS_ENDPOINT_URL": proxy.url},
+        )
+        assert wait_until(lambda: any(each.key == "www/big" for each in list(proxy.requests)))
+        store.put(FENCE, b"43\n")
+        overtaken.set()
+        stdout, stderr = slow.communicate(timeout=60)
     assert slow.returncode == 0, stderr
     assert '"state": "superseded"' in stdout or '"state":"superseded"' in stdout
     assert store.keys("www/") == {"www/big", "www/orphan", FENCE}

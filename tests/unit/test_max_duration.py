@@ -18,6 +18,7 @@ from s3batch.coordinator.signals import (
 )
 from s3batch.errors import INTERRUPTED
 from s3batch.settings.table import Settings
+from tests.rig.waiting import wait_until
 
 
 def wait_until_seen(signals: Signals) -> None:
@@ -30,8 +31,9 @@ def wait_until_seen(signals: Signals) -> None:
 @pytest.mark.parametrize("of_a_program", [False, True], ids=["a command", "a Python program"])
 def test_the_end_of_the_time_is_noted_and_is_an_interruption(of_a_program: bool) -> None:
     def run() -> None:
-        with watch_for_stop(max_duration=0.01) as signals:
-            signals.gentle = True
+        gentle = watch_for_stop(max_duration=0.01)
+        gentle.gentle = True
+        with gentle as signals:
             wait_until_seen(signals)
 
             error = signals.error()
@@ -54,17 +56,19 @@ def test_it_raises_where_nothing_is_under_way() -> None:
 
 
 def test_a_signal_after_it_stops_at_once() -> None:
-    with Signals(max_duration=0.01) as signals:
-        signals.gentle = True
+    gentle = Signals(max_duration=0.01)
+    gentle.gentle = True
+    with gentle as signals:
         wait_until_seen(signals)
         with pytest.raises(InterruptedJobError, match="interrupted by SIGTERM"):
             signal.raise_signal(signal.SIGTERM)
 
 
 def test_it_comes_to_nothing_once_the_work_is_over() -> None:
-    with Signals(max_duration=0.01) as signals:
-        signals.work_is_over()
-        time.sleep(0.05)
+    over = Signals(max_duration=0.01)
+    over.work_is_over()
+    with over as signals:
+        assert wait_until(lambda: signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0))
 
         assert signals.seen == 0
 
