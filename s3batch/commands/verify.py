@@ -17,6 +17,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
@@ -118,17 +119,18 @@ def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(make_verify_settings(settings))
+    place = f"{wanted.target.bucket}/{wanted.prefix}"
     with (
+        open_source_cluster(wanted, place) as cluster,
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
-        place = f"{wanted.target.bucket}/{wanted.prefix}"
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.source.root, place)
         for warning in wanted.target.warnings:
             journal.jobs.warn(warning)
-        return runner.run(VerifyJob(wanted, runner, paths=paths, known=_known_quirks(settings, place)))
+        return runner.run(VerifyJob(wanted, runner, cluster, paths=paths, known=_known_quirks(settings, place)))
 
 
 @dataclass

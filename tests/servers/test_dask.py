@@ -126,6 +126,50 @@ def test_a_file_that_fails_is_told_as_by_local_workers(run_cli, dask_env, bucket
     assert [(each["key"], each["code"]) for each in synced.json["failures"]] == [("x/refused", "InvalidStorageClass")]
 
 
+@needs_dask
+@pytest.mark.parametrize("direction", ["upload", "download", "transfer"])
+def test_a_verify_uses_the_workers_of_the_cluster(run_cli, dask_env, bucket, make_tree, lasting_cluster, direction):
+    files = {f"f{number}": b"%d" % number for number in range(8)}
+    tree = make_tree(files)
+    for path, body in files.items():
+        bucket.put(f"x/{path}", body, ContentType="application/octet-stream")
+        bucket.put(f"y/{path}", body, ContentType="application/octet-stream")
+    bucket.put("x/f7", b"8", ContentType="application/octet-stream")
+    x, y = bucket.url("x"), bucket.url("y")
+    sides = {"upload": (tree, x), "download": (x, tree), "transfer": (x, y)}[direction]
+    no_local_worker = {"S3BATCH_TEST_CRASH_AT": "worker-started:1"}
+
+    verified = run_cli(["verify", *sides, "--json", *lasting_cluster.flags], env=dask_env | no_local_worker)
+
+    assert verified.code == 1, verified.stderr
+    assert verified.json["failures"] == []
+    assert [(each["what"], each["key"][2:]) for each in verified.json["differences"]] == [("different", "f7")]
+
+
+@needs_dask
+def test_others_that_look_or_are_kept_out_leave_the_workers_of_a_sync_alone(
+    start_cli, run_cli, dask_env, bucket, tree, lasting_cluster, proxy
+):
+    going_on = threading.Event()
+    proxy.on("PutObject", Hold(going_on))
+    words = ["sync", tree, bucket.url("x"), *lasting_cluster.flags, "--json"]
+    running = start_cli([*words, "--max-concurrency", "8"], env=dask_env | {"AWS_ENDPOINT_URL": proxy.url})
+    assert proxy.wait_for("PutObject", 8)
+
+    env = dask_env | {"AWS_ENDPOINT_URL": proxy.url}
+    looked = run_cli([*words, "--dry-run"], env=env)
+    verified = run_cli(["verify", *words[1:]], env=env)
+    kept_out = run_cli(words, env=env)
+    going_on.set()
+    finished = program.finish(running)
+
+    assert (looked.code, verified.code, kept_out.code) == (3, 1, 3), looked.stderr + verified.stderr + kept_out.stderr
+    assert finished.code == 0, finished.stderr
+    assert (finished.json["retries"], finished.json["warnings"], sent_twice(proxy)) == (0, [], {})
+    assert proxy.counts()["PutObject"] == 123
+    assert bucket.contents() == content_of(tree)
+
+
 # --- it breaks ------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,8 @@ def begin_job(
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
+        if cluster is not None:
+            cluster.dismiss_dead_runs()
         try:
             if fence is not None:  # before the job: an older run supersedes none that may be resumed
                 fence.claim(settings, wanted.target.bucket)

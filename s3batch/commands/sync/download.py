@@ -98,6 +98,8 @@ def begin_download(
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
+        if cluster is not None:
+            cluster.dismiss_dead_runs()
         runner = JobRunner(settings, output, journal, signals)
         (begin_row or partial(begin_download_row, plan=settings.plan_digest()))(runner, wanted)
         if not settings.dry_run:

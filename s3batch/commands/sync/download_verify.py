@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from s3batch.commands.sync.cluster import open_target_cluster
 from s3batch.commands.sync.download import DownloadJob
 from s3batch.commands.verify import ComparingJob, make_verify_settings
 from s3batch.coordinator.job_runner import JobRunner
@@ -32,13 +33,14 @@ def run_download_verify(settings: Settings, output: Output) -> int:
     settings, paths = open_file_list(settings)
     wanted = DownloadSpec.from_settings(make_verify_settings(settings))
     with (
+        open_target_cluster(wanted) as cluster,
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url)
-        return runner.run(DownloadVerifyJob(wanted, runner, paths))
+        return runner.run(DownloadVerifyJob(wanted, runner, paths, cluster=cluster))
 
 
 @dataclass

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.commands.sync.transfer_job import TransferJob
 from s3batch.commands.verify import ComparingJob, make_verify_settings
 from s3batch.coordinator import history
@@ -34,14 +35,16 @@ def run_transfer_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     settings, paths = open_file_list(settings)
     wanted = TransferSpec.from_settings(make_verify_settings(settings))
+    place = history.format_target_place(wanted.target)
     with (
+        open_source_cluster(wanted, place) as cluster,
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
-        runner.begin(wanted.source.root, history.format_target_place(wanted.target))
-        return runner.run(TransferVerifyJob(wanted, runner, paths=paths))
+        runner.begin(wanted.source.root, place)
+        return runner.run(TransferVerifyJob(wanted, runner, cluster, paths=paths))
 
 
 @dataclass

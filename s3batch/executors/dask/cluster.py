@@ -42,7 +42,15 @@ class Cluster:
     count: int
     """The maximum number of Dask workers to use."""
     owner: str = ""
-    """This machine and the job's target: of its jobs, only the newest counts."""
+    """This machine and the job's target: of its jobs, only the newest counts. Empty for one that only looks."""
+
+    def dismiss_dead_runs(self) -> None:
+        """End the workers of this target's dead runs; the caller has its lock. One that is not reached ends in seconds."""
+        if not self.owner:
+            return
+        ask = partial(self.client.run, hosted_worker.dismiss_older_workers, self.owner, on_error="ignore")
+        with contextlib.suppress(OSError, TimeoutError):
+            self.client.sync(ask, callback_timeout=_LOOK)
 
     def close(self) -> None:
         """Leave it."""
@@ -58,11 +66,10 @@ def connect_cluster(settings: Settings, place: SharedPlace, target: str) -> Clus
     EndpointError if there is no cluster.
     """
     client = _make_dask_client(settings)
-    owner = f"{socket.gethostname()} {settings.endpoint_of_target(target)} {target}"
+    owner = "" if settings.dry_run else f"{socket.gethostname()} {settings.endpoint_of_target(target)} {target}"
     cluster = Cluster(client, settings.scheduler, place, (), settings.workers or 0, owner)
     try:
         members = _list_dask_workers(cluster)
-        _dismiss_dead_runs(cluster)
         _check_workers_twice(cluster, members)
     except BaseException:
         cluster.close()
@@ -108,13 +115,6 @@ def _list_dask_workers(cluster: Cluster) -> tuple[str, ...]:
         hint = "start one, or let an adaptive cluster keep at least one"
         raise EndpointError(f"the Dask cluster at {cluster.address} has no workers", hint=hint)
     return tuple(members[: cluster.count or None])
-
-
-def _dismiss_dead_runs(cluster: Cluster) -> None:
-    """End the workers of this target's dead runs. One that is not reached ends within seconds."""
-    ask = partial(cluster.client.run, hosted_worker.dismiss_older_workers, cluster.owner, on_error="ignore")
-    with contextlib.suppress(OSError, TimeoutError):
-        cluster.client.sync(ask, callback_timeout=_LOOK)
 
 
 def _check_workers_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
