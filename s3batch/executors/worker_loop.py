@@ -69,7 +69,7 @@ class WorkerLoop:
         self.results: list[Result] = []
         """The results; their reader clears the list."""
         self._page = self.transport.loop.page = [0, 0] if page is None else page
-        self._lead = lead
+        self.lead = lead
         self._clock = clock
         self._tools = tools_for(brief)
         self._tools.writes = self.transport.writes
@@ -88,7 +88,7 @@ class WorkerLoop:
         self._ended_works = self._counted_works = 0
         self._counted_at = clock()
         self._rate = 0.0
-        """Pieces of work a second, lately."""
+        """Pieces of work a second, while there was enough to do."""
         self._halted = False
         """True if the store refuses all requests: begin nothing until the coordinator responds to that."""
         self.note_contact()
@@ -150,17 +150,20 @@ class WorkerLoop:
 
     def _ahead(self) -> int:
         """Return how many pieces of work it will begin before more can arrive."""
-        return min(_MOST_AHEAD, max(1, int(self._rate * self._lead)))
+        return min(_MOST_AHEAD, max(1, int(self._rate * self.lead)))
 
     def _measure_speed(self) -> None:
         now = self._clock()
         elapsed = now - self._counted_at
         if elapsed < _MEASURE_EVERY:
             if not self._rate:  # at the start the rate is that of the work done so far
-                self._rate = min(FIRST_WORKS, self._ended_works) / self._lead
+                self._rate = min(FIRST_WORKS, self._ended_works) / self.lead
             return
         rate = (self._ended_works - self._counted_works) / elapsed
-        self._rate = rate if rate > self._rate else (self._rate + rate) / 2
+        if rate > self._rate:
+            self._rate = rate
+        elif not self.hungry:  # else there was too little to do: it would ask for ever less
+            self._rate = (self._rate + rate) / 2
         self._counted_works, self._counted_at = self._ended_works, now
 
     def update_source_credentials(self, credentials: Credentials) -> None:

@@ -23,6 +23,7 @@ from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.executors.worker_process import FrameStream, Worker, pack_works
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work, expand_row
 from s3batch.objects.attributes import AttributeRules
+from s3batch.s3.congestion_window import FIRST_WINDOW
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.tally import Tally
@@ -568,3 +569,25 @@ def test_a_worker_begins_no_more_than_its_memory_holds(brief, gzip, kind, begun)
 
     assert page[0] == begun, "64 MiB hold 3 files of 20 MiB, 64 blocks, or one file with what it is compressed to"
     runner.transport.close()
+
+
+def test_a_worker_that_ran_dry_asks_for_no_less(brief, upload):
+    now = [100.0]
+    runner = WorkerLoop(brief, lead=2.0, clock=lambda: now[0])
+    try:
+        runner._ended_works = 50
+        now[0] += 0.5
+        begun = runner.status().credit.works
+        now[0] += 10.0
+        dry = runner.status().credit.works
+        runner._halted = True  # it begins nothing, so that something waits
+        runner.take([upload(1)])
+        now[0] += 10.0
+        runner.status()
+        runner._halted = False
+        busy = runner.status().credit.works
+    finally:
+        runner.transport.close()
+
+    assert begun == dry == FIRST_WINDOW + 200
+    assert busy == FIRST_WINDOW + 100

@@ -139,6 +139,11 @@ def test_an_exchange_brings_work_and_takes_what_is_done(begin):
     assert answer.gone == ""
 
 
+@pytest.mark.parametrize(("interval", "lead"), [(0.0, 0.5), (0.25, 0.5), (0.9, 1.8), (30.0, 4.0)])
+def test_a_worker_asks_for_what_lasts_until_its_answer_is_answered(interval, lead):
+    assert hosted_worker.choose_lead(interval) == lead
+
+
 def test_an_exchange_asked_twice_is_answered_twice_and_done_once(begin):
     token = begin()
     first, again = exchange(token, 1, 7), exchange(token, 1, 7)

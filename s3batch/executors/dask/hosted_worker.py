@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 WAIT = 0.25
 """Seconds an exchange waits at most: so long new work may have to wait for its turn."""
 LEAD = 0.5
-"""Seconds that asking for work takes: the way through the scheduler, and the wait of an exchange."""
+"""Seconds that asking for work takes at least: the way through the scheduler, and the wait of an exchange."""
+_LEAD_MOST = 4.0
+"""The same at most. A coordinator that says nothing for longer may be gone."""
 PATIENCE = 60.0
 """Seconds without an exchange after which there is no coordinator."""
 _END_WITHIN = 2.0
@@ -67,7 +69,9 @@ class HostedWorker:
         self._box = ExchangeBox(self._page)
         self._runner: WorkerLoop | None = None
         self._dismissed = False
-        self._flushed = time.monotonic()
+        self._flushed = self._asked = time.monotonic()
+        self._interval = 0.0
+        """Seconds between exchanges, lately."""
         self._one_at_a_time = threading.Lock()
         self._last: tuple[int, ExchangeResponse] = (0, make_empty_response())
         self._thread = threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True)
@@ -124,8 +128,16 @@ class HostedWorker:
     def _listen(self, runner: WorkerLoop) -> None:
         requests = self._box.take_requests()
         runner.note_contact()
+        self._measure_interval(runner)
         for request in requests:
             self._obey(runner, request)
+
+    def _measure_interval(self, runner: WorkerLoop) -> None:
+        """Let the worker ask for as much as lasts until it is answered."""
+        now = time.monotonic()
+        interval, self._asked = now - self._asked, now
+        self._interval = interval if interval > self._interval else (self._interval + interval) / 2
+        runner.lead = choose_lead(self._interval)
 
     def _obey(self, runner: WorkerLoop, request: ExchangeRequest) -> None:
         for word, payload in request.words.items():
@@ -146,6 +158,14 @@ class HostedWorker:
             return
         self._box.put_report(runner)
         self._flushed = now
+
+
+def choose_lead(interval: float) -> float:
+    """Return the seconds of work to ask for, where there are so many between two exchanges.
+
+    What it asks for with one answer comes with the next exchange, and has to last until the one after that.
+    """
+    return min(_LEAD_MOST, max(LEAD, 2 * interval))
 
 
 def _choose_flush(runner: WorkerLoop) -> float:
