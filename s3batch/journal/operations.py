@@ -48,10 +48,11 @@ WHERE id = ?
 """
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy', 'BadName')"
 """Codes of failures that the walk, or the listing, sees for itself."""
-_TAKE_AGAIN = f"""
+_TAKE_AGAIN = """
 UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
-WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
-"""  # noqa: S608 - constants
+WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'failed' AND stage <= ?
+"""
+_SEEN_ANEW = f"AND code NOT IN {_OF_ONE_FILE}"
 _STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 DECIDED_ANEW = "a later job planned it again"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""
@@ -207,6 +208,13 @@ class Operations:
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 
+    def claim(self, numbers: Sequence[int]) -> None:
+        """Make operations this job's own that dead jobs had planned, and that it settles without a lease."""
+        with self._transaction.batch():
+            self._store.execute_many(
+                "UPDATE operation SET job = ? WHERE id = ?", [(self._current.number, number) for number in numbers]
+            )
+
     def settle(self, outcomes: Iterable[tuple[State, Result]]) -> None:
         """Record outcomes in one transaction: about 4 us a row, where one each costs 240."""
         settled = list(outcomes)
@@ -311,9 +319,8 @@ class Operations:
         if not taken:
             return 0
         closed = f"{Stage.REDIRECT}" if deletes else f"{Stage.REDIRECT}, {Stage.DELETE}"
-        again = self._store.execute(
-            _TAKE_AGAIN.format(jobs=taken), (first, last, Stage.DELETE if deletes else Stage.PUBLISH_LAST)
-        )
+        sql = _TAKE_AGAIN.format(jobs=taken) + _SEEN_ANEW * closes
+        again = self._store.execute(sql, (first, last, Stage.DELETE if deletes else Stage.PUBLISH_LAST))
         if void or again:
             self._lower_cursor(first + 1)
         if not closes:

@@ -73,13 +73,18 @@ def test_what_has_drifted_is_refused_and_the_rest_goes_on(scene):
     (tree / "new").unlink()
     store.put("www/content", b"theirs")
     store.put("www/page.html", b"theirs", ContentType="text/html")
-    assert failures(call("apply", plan, "--json")) == {
+    found = failures(call("apply", plan, "--json"))
+    assert found == {
         "www/new": "drifted: 'new' is no longer what was planned: No such file or directory", "www/content": "drifted: the object has changed",
         "www/page.html": "drifted: the object has changed",
     }  # fmt: skip
     assert store.contents("www/") == {
         "www/same": b"same", "www/content": b"theirs", "www/page.html": b"theirs", "www/gone": b"gone", "www/other": b"other",
     }  # fmt: skip
+    assert failures(call("resume", "--json")) == found
+    assert store.get("www/gone") == b"gone"
+    (tree / "content").chmod(0o600)  # another ctime, so another file than planned
+    assert set(failures(call("resume", "--json"))) == found.keys()
 
 
 def test_an_object_and_a_file_that_are_new_are_drifts(scene):
@@ -103,6 +108,8 @@ def test_a_drifted_delete_keeps_all_deletes_back(scene, what):
     assert list(failures(call("apply", plan, "--json"))) == ["www/gone"]
     assert store.get("www/gone") == (b"theirs" if what == "object" else b"gone")
     assert store.get("www/content") == b"behind"
+    assert list(failures(call("resume", "--json"))) == ["www/gone"]
+    assert store.get("www/gone") == (b"theirs" if what == "object" else b"gone")
 
 
 @pytest.mark.parametrize("point", ["begun:1", "settled:1", "deleted:1"])

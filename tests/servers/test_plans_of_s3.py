@@ -105,6 +105,8 @@ def test_what_has_drifted_on_either_side_is_refused_and_the_rest_goes_on(scene):
     assert set(found) == {"big", "lost", "content", "late"}
     assert all(words.startswith("drifted: ") for words in found.values()), found
     assert scene.held() == {**BEFORE, "content": b"theirs", "late": b"theirs", "new": b"new"}
+    assert scene.failures(scene("resume", "--json")) == found
+    assert scene.held() == {**BEFORE, "content": b"theirs", "late": b"theirs", "new": b"new"}
 
 
 def test_drifted_deletes_keep_all_deletes_back(scene):
@@ -113,6 +115,8 @@ def test_drifted_deletes_keep_all_deletes_back(scene):
 
     assert set(scene.failures(scene("apply", scene.plan, "--json"))) == {"gone", "gone too"}
 
+    assert scene.held() == {**AFTER, "gone": b"gone", "gone too": b"theirs", "away": b"away"}
+    assert set(scene.failures(scene("resume", "--json"))) == {"gone", "gone too"}
     assert scene.held() == {**AFTER, "gone": b"gone", "gone too": b"theirs", "away": b"away"}
 
 

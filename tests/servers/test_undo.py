@@ -139,6 +139,8 @@ def test_what_was_changed_since_is_named_and_stays(call, store, tree):
     failures = {each["key"]: each["error"] for each in undone.json["failures"]}
     assert failures.keys() == {"www/changed", "www/orphan", "www/new"}
     assert all(error.startswith("not undone: it was") for error in failures.values())
+    resumed = call("resume", "--json")
+    assert (resumed.code, {each["key"]: each["error"] for each in resumed.json["failures"]}) == (1, failures)
     now = state(store)
     assert (now["www/changed"][0], now["www/orphan"][0]) == (b"of someone else", b"written again")
     assert {key: now[key] for key in ("www/copied.html", "www/large", "www/public")} == {

@@ -198,10 +198,13 @@ class ApplyJob(SyncJob):
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
         stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
-        self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
+        late = quirk_memory.read_quirks_in_force(self.journal).late
+        if self._failed(before=Stage.DELETE + 1):
+            self.journal.jobs.learn_facts_so_far(late)  # a resume takes over the rest: nothing plans it anew
+            return
+        self.journal.jobs.learn_facts(late)
         reach_failpoint("learned")
-        if not self._failed(before=Stage.DELETE + 1):
-            self._invalidate()
+        self._invalidate()
 
     def refuse_drifted_deletes(self) -> bool:
         """Fail the deletes whose object or file is not as it was planned; return whether there is one."""

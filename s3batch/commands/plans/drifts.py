@@ -30,6 +30,7 @@ def fail_drifted_deletes(job: DirectionJob, find_drifts: FindDrifts) -> bool:
             (operation, Result(operation.id, error=f"drifted: {why}", code=DRIFTED))
             for operation, why in find_drifts(batch)
         ]
+        job.journal.operations.claim([operation.id for operation, _ in found])
         job.journal.operations.settle([(State.FAILED, result) for _, result in found])
         for operation, result in found:
             job.output.events.failure(operation, result)
