@@ -123,6 +123,20 @@ def test_the_same_report_can_be_had_later(prepared, call, workspace, words, code
         assert (workspace / "later" / name).read_text() == (workspace / name).read_text(), name
 
 
+@pytest.mark.parametrize("target", ["there", "s3://b/new"])
+def test_a_report_of_a_killed_job_tells_the_proofs_too(prepared, call, workspace, target):
+    ran = prepared("sync", "s3://b/old", target, "--journal", "j.db")
+    with sqlite3.connect(workspace / "j.db") as journal:  # as a kill before the last word leaves it
+        assert journal.execute("DELETE FROM ending").rowcount == 1
+        journal.execute("UPDATE job SET state = 'running', ended = NULL")
+
+    later = call("report", ran.json["job"], "--json", "--journal", "j.db")
+
+    assert (later.code, later.json["state"]) == (0, "dead"), later.err
+    assert later.json["proved"] == ran.json["proved"]
+    assert sum(later.json["proved"].values()) == 3
+
+
 def test_an_ending_that_another_program_wrote_is_no_text_of_the_page(sync, call, workspace):
     job = sync("--fail-on", "changes", "--journal", "j.db", "--json").json["job"]
     with sqlite3.connect(workspace / "j.db") as journal:
