@@ -55,6 +55,15 @@ class Checks:
         return self.name != used
 
 
+class BodyChecksum(NamedTuple):
+    """A checksum that was computed while the body was read."""
+
+    name: str
+    """As in :class:`Checks`."""
+    value: str
+    """In base64."""
+
+
 class FirstAttempt(NamedTuple):
     """The request that was made already, and its answer."""
 
@@ -88,22 +97,29 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
 
 def checksum_line(name: str, body: Body) -> tuple[str, str]:
     """Return name and value of that header."""
-    if name == "md5":
-        return "content-md5", requests.md5_header(body)
-    return f"x-amz-checksum-{name}", checksum_of(name, body)
+    return _name_header(name), requests.md5_header(body) if name == "md5" else checksum_of(name, body)
 
 
-async def send_checked(request: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
+def _name_header(name: str) -> str:
+    return "content-md5" if name == "md5" else f"x-amz-checksum-{name}"
+
+
+async def send_checked(
+    request: Request, checks: Checks, asked: FirstAttempt | None = None, computed: BodyChecksum | None = None
+) -> SentUpload:
     """Send ``request``, which stores its body, with a checksum that the store accepts, and verify the stored content.
 
-    An equal request in ``asked`` is not sent again. Raises :class:`RequestError` if other content is stored; a refusal is
-    in the answer.
+    An equal request in ``asked`` is not sent again, nor is a checksum in ``computed`` computed again. Raises
+    :class:`RequestError` if other content is stored; a refusal is in the answer.
     """
     warning = ""
     while True:
         used = checks.name
-        reckon = partial(checksum_header, used, request.body)
-        header = reckon() if len(request.body) <= BLOCK else await run_in_thread(reckon)
+        if computed is not None and computed.name == used:
+            header = {_name_header(used): computed.value}
+        else:
+            reckon = partial(checksum_header, used, request.body)
+            header = reckon() if len(request.body) <= BLOCK else await run_in_thread(reckon)
         response = await _first_response(request._replace(headers={**request.headers, **header}), asked)
         if response.ok or not refuses_checksum(response, used) or not checks.weaken(used):
             break

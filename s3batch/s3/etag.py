@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from s3batch.s3.requests import Body
 
 _MIB = 1024 * 1024
 _USUAL_PARTS = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 250, 256, 500, 512, 1000, 1024)
@@ -39,7 +39,7 @@ def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]
     return [candidate for candidate in candidates if candidate and max(1, -(-size // candidate)) == parts]
 
 
-def hash_blocks(blocks: Iterator[bytes]) -> str:
+def hash_blocks(blocks: Iterable[Body]) -> str:
     """Return the MD5 in hex."""
     running = hashlib.md5(usedforsecurity=False)
     for block in blocks:

@@ -15,16 +15,19 @@ import os
 import threading
 import time
 import zlib
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from s3batch.files.opener import Opener
 from s3batch.model import has_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from s3batch.model import Stamp
 
+Read = TypeVar("Read")
 BLOCK = 1024 * 1024
 """Bytes read at a time."""
 _GZIP_LEVEL = 6  # zlib's own default
@@ -89,11 +92,12 @@ class SourceReader:
         since = time.monotonic() - seconds
         return next((path for path, begun in list(self._waits.values()) if begun < since), "")
 
-    def _read_block(self, fd: int, path: str, length: int) -> bytes:
+    def _read_block(self, path: str, read: Callable[[], Read]) -> Read:
+        """Return what ``read`` does, for a block of ``path``."""
         thread = threading.get_ident()
         self._waits[thread] = (path, time.monotonic())
         try:
-            return os.read(fd, length)
+            return read()
         finally:
             del self._waits[thread]
 
@@ -112,22 +116,45 @@ class SourceReader:
     def read(self, path: str, stamp: Stamp, offset: int = 0, length: int = -1) -> bytes | bytearray:
         """Return ``length`` bytes (all for -1) from ``offset`` of a file that has this stamp before and after."""
         wanted = stamp.size - offset if length < 0 else length
+        if wanted > BLOCK:
+            body = bytearray(wanted)
+            self.read_into(memoryview(body), path, stamp, offset)
+            return body
+        with self._open_while_same(path, stamp) as fd:
+            read = os.pread(fd, wanted, offset) if wanted else b""
+        if len(read) != wanted:
+            raise _describe_changed_file(path, "while it was read")
+        return read
+
+    def read_into(
+        self, memory: memoryview, path: str, stamp: Stamp, offset: int = 0, note: Callable[[memoryview], object] = len
+    ) -> None:
+        """Fill ``memory`` from ``offset`` of a file that has this stamp before and after.
+
+        ``note`` is called with each block, which is in the processor's cache then.
+        """
+        filled = 0
+        with self._open_while_same(path, stamp) as fd:
+            while filled < len(memory):
+                block = memory[filled : filled + BLOCK]
+                count = self._read_block(path, partial(os.preadv, fd, [block], offset + filled))
+                if not count:
+                    raise _describe_changed_file(path, "while it was read")
+                note(block[:count])
+                filled += count
+
+    @contextmanager
+    def _open_while_same(self, path: str, stamp: Stamp) -> Iterator[int]:
+        """Open a file, which must have this stamp before and after. Errors of the operating system are put into words."""
         fd = self.open(path, stamp)
         try:
-            if wanted > BLOCK:
-                os.lseek(fd, offset, os.SEEK_SET)
-                body: bytes | bytearray = self._in_blocks(fd, path, wanted)
-            else:
-                body = os.pread(fd, wanted, offset) if wanted else b""
+            yield fd
             if not has_stamp(os.fstat(fd), stamp):
                 raise _describe_changed_file(path, "while it was read")
         except OSError as error:
             raise _describe_unreadable(path, error) from error
         finally:
             os.close(fd)
-        if len(body) != wanted:
-            raise _describe_changed_file(path, "while it was read")
-        return body
 
     def read_plainly(self, path: str, stamp: Stamp) -> bytes | None:
         """Return the content of a file of a block at most that has this stamp; ``None`` if :meth:`read` has to look closer.
@@ -147,25 +174,14 @@ class SourceReader:
             return None
         return body if is_same and len(body) == stamp.size else None
 
-    def _in_blocks(self, fd: int, path: str, wanted: int) -> bytearray:
-        body = bytearray()
-        while len(body) < wanted and (block := self._read_block(fd, path, min(BLOCK, wanted - len(body)))):
-            body += block
-        return body
-
     def blocks(self, path: str, stamp: Stamp) -> Iterator[bytes]:
         """Yield the whole content in blocks of 1 MiB, of a file that has this stamp before and after."""
-        fd, left = self.open(path, stamp), stamp.size
-        try:
-            while left and (block := self._read_block(fd, path, min(left, BLOCK))):  # no more than planned: it may grow
+        left = stamp.size
+        with self._open_while_same(path, stamp) as fd:
+            # no more than planned: it may grow
+            while left and (block := self._read_block(path, partial(os.read, fd, min(left, BLOCK)))):
                 left -= len(block)
                 yield block
-            if not has_stamp(os.fstat(fd), stamp):
-                raise _describe_changed_file(path, "while it was read")
-        except OSError as error:
-            raise _describe_unreadable(path, error) from error
-        finally:
-            os.close(fd)
 
 
 def _describe_changed_file(path: str, when: str) -> ContentError:

@@ -1,11 +1,12 @@
 """Memory for content, lent to one piece of work after the other.
 
-The kernel clears each page of fresh memory, and takes a page fault for it: a fifth of what a large download costs.
+A page of fresh memory costs a page fault, and is cleared. That was a fifth of the CPU of files of 1 GiB.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import mmap
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,20 +24,27 @@ class Buffers:
     def __init__(self, kept: int = _KEPT) -> None:
         """Keep at most ``kept`` bytes that are not lent."""
         self._kept = kept
-        self._free: list[bytearray] = []
+        self._free: list[mmap.mmap] = []
 
     @contextmanager
     def lend(self, size: int) -> Iterator[memoryview]:
         """Lend ``size`` bytes with any content. Nothing may use them after that."""
         memory = self._take(size)
         try:
-            with memoryview(memory) as whole, whole[:size] as lent:
-                yield lent
+            yield memoryview(memory)[:size]
         finally:
             self._free.append(memory)
             while sum(map(len, self._free)) > self._kept:
                 del self._free[0]
 
-    def _take(self, size: int) -> bytearray:
+    def _take(self, size: int) -> mmap.mmap:
         fitting = [index for index, each in enumerate(self._free) if size <= len(each) <= 2 * size + _STEP]
-        return self._free.pop(fitting[-1]) if fitting else bytearray(-(-size // _STEP) * _STEP)
+        return self._free.pop(fitting[-1]) if fitting else _map_memory(max(1, -(-size // _STEP)) * _STEP)
+
+
+def _map_memory(size: int) -> mmap.mmap:
+    """Return new memory, in large pages where the system has them: they save 511 of 512 page faults."""
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(AttributeError, OSError):  # no Linux, or a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

@@ -15,7 +15,7 @@ from s3batch.model import (
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import make_put_headers
 from s3batch.s3 import requests
-from s3batch.s3.checked_upload import begin_upload, checksum_header, send_checked
+from s3batch.s3.checked_upload import begin_upload, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread
@@ -40,7 +40,7 @@ from s3batch.worker.upload import (
     OVERTAKEN,
     compare_times,
     misjudges_condition,
-    read_body,
+    read_checked,
     unchanged_since,
     upload_file,
 )
@@ -116,24 +116,25 @@ async def read_parts(work: Work, tools: Tools, handle_gone: HandleGone) -> Resul
 async def send_part(work: Work, tools: Tools) -> Result:
     """Send one part with its checksum (UploadPart)."""
     operation, part = work.operation, work.parts[0]
-    body = await read_body(operation, tools, part.offset, part.size)
-    if part.etag and md5_of_etag(part.etag) == await hash_part(body):
-        value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
-        return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
-    request = requests.upload_part(operation.key, operation.upload_id, part.number, body)
-    sent = await send_checked(request, tools.checks)
+    with tools.buffers.lend(part.size) as body:
+        computed = await read_checked(operation, tools, body, part.offset)
+        if part.etag and md5_of_etag(part.etag) == await hash_part(body):
+            value = computed.value if part.checksum and computed is not None else ""
+            return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
+        request = requests.upload_part(operation.key, operation.upload_id, part.number, body)
+        sent = await send_checked(request, tools.checks, computed=computed)
     if sent.answer.status == 404:
         return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
     response = raise_for_status(sent.answer, request)
     return Result(
-        operation.id, work.step, part.number, sent=len(body), etag=etag_of(response), checksum=sent.checksum,
+        operation.id, work.step, part.number, sent=part.size, etag=etag_of(response), checksum=sent.checksum,
         request_id=response.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
 
 
 async def hash_part(body: Body) -> str:
     """Return the MD5 of a part, in hex."""
-    reckon = partial(hash_blocks, iter([bytes(body)]))
+    reckon = partial(hash_blocks, [body])
     digest: str = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
     return digest
 

@@ -12,7 +12,8 @@ from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.checked_upload import FirstAttempt, send_checked
+from s3batch.s3.checked_upload import BodyChecksum, FirstAttempt, send_checked
+from s3batch.s3.checksums import RunningChecksum
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
@@ -39,18 +40,26 @@ _PACKED_ON_LOOP = 64 * 1024
 # --- reading -------------------------------------------------------------------------------
 
 
-async def read_body(operation: Operation, tools: Tools, offset: int = 0, length: int = -1) -> Body:
-    """Read a file, or a piece of it. More than a block is read on a thread, so that other operations need not wait."""
-    read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
-    if (operation.size if length < 0 else length) <= BLOCK:
-        return read()
-    body: Body = await run_in_thread(read)
-    return body
+async def read_checked(operation: Operation, tools: Tools, memory: memoryview, offset: int = 0) -> BodyChecksum | None:
+    """Fill ``memory`` from a file; return the checksum to send, if one is wanted.
+
+    More than a block is read on a thread, so that other operations need not wait.
+    """
+    name = tools.checks.name
+    running = RunningChecksum(name) if name else None
+    note = running.update if running is not None else len
+    read = partial(tools.source.read_into, memory, operation.path, operation.stamp, offset, note)
+    if len(memory) <= BLOCK:
+        read()
+    else:
+        await run_in_thread(read)
+    return BodyChecksum(name, running.base64()) if running is not None else None
 
 
 async def read_packed(operation: Operation, tools: Tools) -> Body:
     """Read a file and compress it."""
-    body = bytes(await read_body(operation, tools))
+    read = partial(tools.source.read, operation.path, operation.stamp)
+    body: bytes | bytearray = read() if operation.size <= BLOCK else await run_in_thread(read)
     if len(body) <= _PACKED_ON_LOOP:
         return compress_body(body)
     packed: Body = await run_in_thread(partial(compress_body, body))
@@ -62,15 +71,25 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
 
 async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
     """Send a file. ``asked`` is the request that was already sent because the upload seemed plain."""
-    attributes, fingerprint = tools.attributes(operation), tools.brief.rules.fingerprint(operation.path)
     if asked is not None:
-        body = asked.call.body
-    elif attributes.gzip:
-        body = await read_packed(operation, tools)
-    elif operation.size <= BLOCK:
-        body = tools.source.read(operation.path, operation.stamp)
-    else:
-        body = await read_body(operation, tools)
+        return await _send_body(operation, tools, asked.call.body, asked)
+    if tools.attributes(operation).gzip:
+        return await _send_body(operation, tools, await read_packed(operation, tools))
+    if operation.size <= BLOCK:
+        return await _send_body(operation, tools, tools.source.read(operation.path, operation.stamp))
+    with tools.buffers.lend(operation.size) as memory:
+        computed = await read_checked(operation, tools, memory)
+        return await _send_body(operation, tools, memory, computed=computed)
+
+
+async def _send_body(
+    operation: Operation,
+    tools: Tools,
+    body: Body,
+    asked: FirstAttempt | None = None,
+    computed: BodyChecksum | None = None,
+) -> Result:
+    attributes, fingerprint = tools.attributes(operation), tools.brief.rules.fingerprint(operation.path)
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     condition: dict[str, str] = {}
@@ -83,7 +102,7 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     request = requests.put_object(operation.key, body, {**headers, **condition})
-    sent = await send_checked(request, tools.checks, asked)
+    sent = await send_checked(request, tools.checks, asked, computed)
     if (
         condition
         and not (attributes.acl and is_acl_refusal(sent.answer))

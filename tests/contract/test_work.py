@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -342,13 +343,19 @@ def test_a_store_that_does_not_take_a_checksum_is_offered_another_once(fake, fak
     assert "x-amz-checksum-crc32" in fake.requests[-1].headers
 
 
-def test_a_store_that_takes_no_checksum_gets_content_md5(fake, fake_store, at_fake, tmp_path):
+@pytest.mark.parametrize("size", [1, 3 << 20], ids=["small", "read on a thread"])
+def test_a_store_that_takes_no_checksum_gets_content_md5(fake, fake_store, at_fake, tmp_path, size):
+    """The checksum that was computed with the read of a larger file is of no use then."""
     fake.manners = Manners(checksums_refused=frozenset({"crc64nvme", "crc32"}))
+    body = os.urandom(size)
+    paths = [file(tmp_path, name, body) for name in ("a", "b")]
 
-    (result,) = at_fake(Work(planned(fake_store, file(tmp_path, "a", b"x"))))
+    (first,) = at_fake(Work(planned(fake_store, paths[0])))
+    (second,) = at_fake(Work(planned(fake_store, paths[1], number=2)))
 
-    assert result.error == ""
-    assert "content-md5" in fake.requests[-1].headers
+    assert (first.error, second.error) == ("", "")
+    assert fake.requests[-1].headers["content-md5"] == b64encode(hashlib.md5(body).digest()).decode()
+    assert all(request.body == body for request in fake.requests)
 
 
 def test_an_upload_in_parts_falls_back_too(fake, fake_store, at_fake, tmp_path):

@@ -21,7 +21,7 @@ async def hang_or_die(work: Work, tools: Tools) -> Result:
         time.sleep(3600)  # noqa: ASYNC251 - that is what it is for
     if work.operation.key.startswith("thread"):
         reading, _ = os.pipe()
-        await run_in_thread(lambda: tools.source._read_block(reading, work.operation.path, 1))
+        await run_in_thread(lambda: tools.source._read_block(work.operation.path, lambda: os.read(reading, 1)))
     if work.operation.key.startswith("die"):
         os.kill(os.getpid(), signal.SIGKILL)
     return Result(work.operation.id)

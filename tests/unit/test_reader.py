@@ -8,6 +8,7 @@ import os
 import resource
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -43,6 +44,28 @@ def test_a_file_as_planned_is_read(planned, offset, length, expected):
     source, planned_stamp = planned
 
     assert source.read("file", planned_stamp, offset, length) == expected
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 3 * MIB), (5, 2 * MIB), (3 * MIB - 7, 7), (9, 0)])
+def test_a_piece_is_read_into_memory_and_each_block_is_noted(tmp_path, offset, length):
+    body = os.urandom(3 * MIB)
+    (tmp_path / "file").write_bytes(body)
+    time.sleep(0.021)
+    memory, noted = memoryview(bytearray(length)), []
+
+    source = SourceReader(str(tmp_path))
+    source.read_into(memory, "file", stamp_at(tmp_path / "file"), offset, lambda block: noted.append(bytes(block)))
+
+    assert memory == body[offset : offset + length]
+    assert b"".join(noted) == memory
+    assert max(map(len, noted), default=0) <= MIB
+
+
+def test_a_file_that_ends_early_does_not_leave_old_memory_in_its_body(planned):
+    source, planned_stamp = planned
+
+    with pytest.raises(ContentError, match="changed while it was read"):
+        source.read_into(memoryview(bytearray(10)), "file", planned_stamp, len(BODY) - 5)
 
 
 def test_blocks_are_all_of_it(planned):
@@ -245,7 +268,7 @@ def test_compressing_gives_the_same_bytes_each_time():
 def test_a_block_that_does_not_come_is_told_with_its_file(tmp_path):
     """As a file server that does not answer has it; a slow one, whose blocks do come, is left alone."""
     source, (reading, writing) = SourceReader(str(tmp_path)), os.pipe()
-    thread = threading.Thread(target=source._read_block, args=(reading, "slow.bin", 10), daemon=True)
+    thread = threading.Thread(target=source._read_block, args=("slow.bin", partial(os.read, reading, 10)), daemon=True)
     thread.start()
     while not source._waits:
         time.sleep(0.001)
