@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import stat
 from array import array
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -216,8 +215,7 @@ COMPRESSED = "z"
 """The end of a fingerprint with which not the file's own bytes were sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(NamedTuple):
     """Everything an object carries beside its content. Empty means: not set, not changed."""
 
     content_type: str = ""
@@ -247,14 +245,13 @@ class Attributes:
 
         Preserved values do not count: they change with the file's stamp only.
         """
-        values = [getattr(self, field.name) for field in fields(self) if not field.name.startswith("preserve")]
+        values = [value for name, value in zip(self._fields, self, strict=True) if not name.startswith("preserve")]
         text = repr([*values, self.preserve] if self.preserve else values)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         return digest + COMPRESSED * self.gzip
 
 
-@dataclass(frozen=True, slots=True)
-class RedirectSpec:
+class RedirectSpec(NamedTuple):
     """The target of a redirect."""
 
     location: str
@@ -269,42 +266,48 @@ class ChunkSpec(NamedTuple):
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class KnownContent:
+class _BareSpec:
+    """A spec that has no fields: two of one type are equal."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+class KnownContent(_BareSpec):
     """The journal vouches for the content of an object. Only its attributes are in question."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttributesChanged:
+class AttributesChanged(_BareSpec):
     """Other attributes are wanted than at the last own write. The content is in question too."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownAttributes:
+class KnownAttributes(NamedTuple):
     """The object is as it was written. Only the file's content is in question."""
 
     checksum: str
     """Of the written content; empty if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownWhole:
+class KnownWhole(NamedTuple):
     """The journal vouches for content and attributes, if the object is the one it knows: no listing was asked."""
 
     written: float
     """The Date of the last own write: a later LastModified is another's."""
 
 
-@dataclass(frozen=True, slots=True)
-class MovedObject:
+class MovedObject(NamedTuple):
     """The file is new, and may have been renamed: these objects may have its content."""
 
     origins: tuple[tuple[str, str, str], ...]
     """Key, ETag and checksum of each, the likeliest first; a checksum may be empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTags:
+class KeptTags(NamedTuple):
     """The tags of others that a metadata copy may drop, on record before the copy."""
 
     tags: tuple[tuple[str, str], ...]
@@ -314,8 +317,7 @@ class KeptTags:
     """The operation's spec before the tags were added."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAttributes:
+class KeptAttributes(NamedTuple):
     """The attributes of an object that no setting names. The file is sent again with them."""
 
     headers: tuple[tuple[str, str], ...]
@@ -338,8 +340,7 @@ class SourceObject(NamedTuple):
     """Of a saved plan: LastModified of the target's object, as a listing tells it; 0 if there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenVersion:
+class WrittenVersion(NamedTuple):
     """What a response of a versioned bucket told of a done change. It is in the place of a result's spec."""
 
     written: str
@@ -350,8 +351,7 @@ class WrittenVersion:
     """The operation's new spec; ``None``: it stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreSpec:
+class RestoreSpec(NamedTuple):
     """Where the old state of an object is, and what the object has to be to get it."""
 
     modified_ns: int
@@ -375,16 +375,14 @@ class RestoreSpec:
     """The id of the last version that the job wrote, which the object still has to be; empty: it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
+class PlannedObject(NamedTuple):
     """The object as a plan that was saved has seen it, beside its ETag. With another one the operation is refused."""
 
     modified_ns: int
     """LastModified; 0 if there was no object."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableSpec:
+class UnreadableSpec(NamedTuple):
     """A text in a journal that s3batch does not write for this kind of operation."""
 
     text: str
@@ -405,10 +403,7 @@ OperationSpec = (
     | RestoreSpec
     | UnreadableSpec
 )
-"""The further data of an operation. Mostly dataclasses, because named tuples with equal fields are equal across types.
-
-Of two types a job has many: they are named tuples, which cost a third, and their fields are never equal.
-"""
+"""The further data of an operation. Named tuples with equal fields are equal across types: compare texts of encode_spec."""
 
 
 class Operation(NamedTuple):

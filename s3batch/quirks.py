@@ -10,7 +10,6 @@ left out with one warning.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -72,11 +71,10 @@ WARNINGS = {
 """The consequence for a job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quirks:
+class Quirks(NamedTuple):
     """A set of quirks. Frozen and picklable."""
 
-    known: frozenset[tuple[QuirkKind, str]] = field(default_factory=frozenset)
+    known: frozenset[tuple[QuirkKind, str]] = frozenset()
     """The kind, and the subject."""
 
     @classmethod

@@ -10,7 +10,6 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TextIO, cast
 
@@ -112,8 +111,8 @@ def load_keyword_settings(
     )
     if command == "sync" and settings.target == STREAM:
         raise SettingsError("target cannot be '-': a function prints nothing", hint="name a directory")
-    return replace(
-        settings, json=True, json_lines=False, quiet=True, verbose=0, progress="none", log_level="", log_format="text"
+    return settings._replace(
+        json=True, json_lines=False, quiet=True, verbose=0, progress="none", log_level="", log_format="text"
     )
 
 

@@ -8,7 +8,7 @@ journal that is locked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.naming import cache_objects_of
@@ -74,7 +74,7 @@ def run_use_case(settings: Settings, output: Output, use_case: UseCase, *, resum
     try:
         if settings.lookup_only:  # it leaves nothing behind
             with private.make_scratch_directory() as own:
-                here = replace(settings, journal="", state_directory=own)
+                here = settings._replace(journal="", state_directory=own)
                 return _run_in_directory(here, output, use_case, names, own, resumed=False)
         own, trouble = own_directory(settings.at_workspace("."))
     except S3BatchError as error:
@@ -82,7 +82,7 @@ def run_use_case(settings: Settings, output: Output, use_case: UseCase, *, resum
     if trouble:
         output.warn(f"{trouble}; this step starts without the state of earlier steps and keeps its files in {own}")
     if not settings.journal and not _is_usable(settings.journal_directory()):
-        settings = replace(settings, state_directory=own)
+        settings = settings._replace(state_directory=own)
     return _run_in_directory(settings, output, use_case, names, own, resumed=resumed)
 
 

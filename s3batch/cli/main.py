@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NoReturn, TextIO
 
@@ -37,18 +36,26 @@ _PING_SECONDS = 60.0
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
 
 
-@dataclass(slots=True)
 class _Invocation:
     """One call of ``main``, with the facts known so far for its error message."""
 
-    argv: Sequence[str]
-    environ: Mapping[str, str]
-    output: Output
-    command: str = ""
-    settings: Settings | None = None
-    real: bool = False
-    """True in the process itself, false in a test inside another process."""
-    interrupter: Interrupter = field(default_factory=lambda: Interrupter(gentle=True))
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        output: Output,
+        *,
+        real: bool,
+        noted: list[int] | None = None,
+    ) -> None:
+        self.argv = argv
+        self.environ = environ
+        self.output = output
+        self.command = ""
+        self.settings: Settings | None = None
+        self.real = real
+        """True in the process itself, false in a test inside another process."""
+        self.interrupter = Interrupter(noted, gentle=True)
 
     def wants(self, name: str) -> bool:
         """Return whether ``json`` or ``json_lines`` is set, also before the settings are known, and if they never are."""
@@ -114,7 +121,7 @@ def run_program(noted: list[int]) -> NoReturn:
     stdout, stderr = standard_streams()
     call = _Invocation(
         argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True,
-        interrupter=Interrupter(noted, gentle=True),
+        noted=noted,
     )  # fmt: skip
     call.output.take_strays()
     os._exit(_finish_output(call))
@@ -326,7 +333,7 @@ def _publish_failure(call: _Invocation, sentence: str, code: int) -> None:
     if settings is None and call.wants("json_lines") and not call.output.events:
         call.output.write_events()
     if settings is not None and (code in _UNREPORTED):
-        settings = replace(settings, report=(), build=None)
+        settings = settings._replace(report=(), build=None)
     publish_document(settings, call.output, _failure_document(call, sentence, code), sentence)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cli import help as helps
@@ -43,7 +42,7 @@ def show_settings(settings: Settings, output: Output, environ: Mapping[str, str]
 
 def without_effects(settings: Settings) -> Settings:
     """Return the settings without reports, outputs, commands and pings: to show a setting carries nothing out."""
-    return replace(settings, report=(), on_done="", ping="", build=None)
+    return settings._replace(report=(), on_done="", ping="", build=None)
 
 
 def _find_profile(settings: Settings, environ: Mapping[str, str]) -> AwsProfile | None:
@@ -52,7 +51,7 @@ def _find_profile(settings: Settings, environ: Mapping[str, str]) -> AwsProfile 
     from s3batch.s3.profile import read_profile  # noqa: PLC0415 - boto3 comes with it, if there is such a file
 
     named = next((environ[name] for name in _PROFILE_VARIABLES if environ.get(name)), "")
-    return read_profile(replace(settings, profile=settings.profile or named))
+    return read_profile(settings._replace(profile=settings.profile or named))
 
 
 def _describe_profile(profile: AwsProfile) -> dict[str, Any]:

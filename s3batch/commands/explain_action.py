@@ -49,7 +49,7 @@ class ObjectState(NamedTuple):
         if self.listed is None:
             return None
         remote = RemoteAttributes.from_headers(self.headers)
-        shown = {name: getattr(remote, name) for name in RemoteAttributes.__dataclass_fields__ if name != "metadata"}
+        shown = {name: getattr(remote, name) for name in RemoteAttributes._fields if name != "metadata"}
         return {
             "size": self.listed.size,
             "etag": self.listed.etag,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
@@ -65,7 +64,7 @@ def _continue_job(found: FoundJob, settings: Settings, output: Output, carry_on:
         f"resuming job {job.id}: {job.command} of {job.source} to {format_job_target(job)} at {job.endpoint or 'AWS'}, begun "
         f"{format_date(job.started)}, {_words_left(found)}"
     )
-    again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
+    again = begun._replace(journal=found.journal, job=job.id, json=settings.json)
     return carry_on(again, output)
 
 
@@ -90,7 +89,7 @@ def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, ca
         if code in INTERRUPTED:
             break
     documents, output.held = output.held, None
-    told = replace(settings, report=(), build=None)  # each job has told it
+    told = settings._replace(report=(), build=None)  # each job has told it
     publish_document(told, output, {"command": "resume", "exit_code": worst, "jobs": documents})
     return worst
 

@@ -14,7 +14,7 @@ named, also after a file that could not be compared; that one is a failure, and 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.cluster import open_source_cluster
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
     from s3batch.errors import S3BatchError
+    from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.planner import Planner
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
     from s3batch.worker.context import Brief
 
 
@@ -130,16 +132,19 @@ def run_verify(settings: Settings, output: Output) -> int:
         runner.begin(wanted.source.root, place)
         for warning in wanted.target.warnings:
             journal.jobs.warn(warning)
-        return runner.run(VerifyJob(wanted, runner, cluster, paths=paths, known=_known_quirks(settings, place)))
+        return runner.run(VerifyJob(wanted, runner, cluster=cluster, paths=paths, known=_known_quirks(settings, place)))
 
 
-@dataclass
 class VerifyJob(ComparingJob, SyncJob):
     """A rehearsal that goes on after failures, since it changes nothing."""
 
-    known: Quirks = NO_QUIRKS
-    """The quirks of the store that syncs have found."""
-    differences: Spool = field(default_factory=Spool)
+    def __init__(
+        self, wanted: SyncSpec, runner: JobRunner, *, cluster: Cluster | None, paths: PathList | None, known: Quirks
+    ) -> None:
+        super().__init__(wanted, runner, cluster=cluster, paths=paths)
+        self.known = known
+        """The quirks of the store that syncs have found."""
+        self.differences = Spool()
 
     def find_renames(self) -> None:
         """Have a missing object be missing, whatever else there is."""
@@ -154,7 +159,7 @@ class VerifyJob(ComparingJob, SyncJob):
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they read objects where nothing else proves the content."""
         brief = super().make_brief()
-        return replace(brief, extensions=EXTENSIONS, quirks=self.known.with_all(brief.quirks))
+        return brief._replace(extensions=EXTENSIONS, quirks=self.known.with_all(brief.quirks))
 
     def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
         """Compare everything else."""
@@ -184,8 +189,7 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
 
 def make_verify_settings(settings: Settings) -> Settings:
     """Return the settings of a dry run that believes no journal, and deletes all orphans: with a list there is none."""
-    return replace(
-        settings, dry_run=True, trust_journal=False, delete=not settings.list_digest, allow_empty_source=True, max_delete="",
+    return settings._replace(dry_run=True, trust_journal=False, delete=not settings.list_digest, allow_empty_source=True, max_delete="",
         object_manifest=False, cloudfront_distribution="", fail_on=(),
     )  # fmt: skip
 

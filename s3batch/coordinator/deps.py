@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE
 from s3batch.coordinator.dispatcher import ENOUGH, KEYS_OUT
@@ -26,23 +25,18 @@ CHANGES = 5
 """A file that changed so often while it was read is given up."""
 
 
-@dataclass(slots=True, kw_only=True)
-class CoordinatorDeps:
+class CoordinatorDeps(NamedTuple):
     """The journal, the workers and the decisions of one job."""
 
     journal: Journal
     executor: Executor
     uploads: MultipartUploads
     login: Login
-    source_login: Login | None = None
-    """The sign-in of a transfer's source."""
     signals: Signals
     totals: Totals
     progress: Progress
     tries: int
     """Attempts for one operation."""
-    changes: int = CHANGES
-    """Changes of a file or object while it is read after which its operation is given up."""
     multipart_threshold: int
     """Bytes: larger uploads go in parts."""
     whole: Callable[[Operation], bool]
@@ -54,10 +48,16 @@ class CoordinatorDeps:
     """
     heard: Callable[[Operation, Result], None]
     """Called with every good result of a whole operation, and with each operation of a dry run."""
-    has_file: Callable[[str], bool] | None = None
-    """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
     say: Callable[[str], None]
     """Tell a person something at once."""
+    events: EventStream
+    """Hears of progress and of failures."""
+    source_login: Login | None = None
+    """The sign-in of a transfer's source."""
+    changes: int = CHANGES
+    """Changes of a file or object while it is read after which its operation is given up."""
+    has_file: Callable[[str], bool] | None = None
+    """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
     warn: Callable[[str], None] | None = None
     """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
     deletes_alone: bool = False
@@ -72,7 +72,5 @@ class CoordinatorDeps:
     """Keys to delete that are leased at once."""
     delete_batch: int = DELETE_BATCH
     """Keys of one DeleteObjects request."""
-    events: EventStream = field(default_factory=EventStream)
-    """Hears of progress and of failures."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only grow. A simulation gives its own."""

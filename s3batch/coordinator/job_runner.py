@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch import __version__
@@ -42,16 +41,14 @@ _BEGUN = ("job", "command", "resumed", "source", "target", "endpoint", "started"
 """The fields of the document that are known when a job begins."""
 
 
-@dataclass(slots=True)
 class JobRunner:
     """The surroundings of one job, which its command has opened: journal and signals are held by that command."""
 
-    settings: Settings
-    output: Output
-    journal: Journal
-    signals: Signals
-
-    def __post_init__(self) -> None:
+    def __init__(self, settings: Settings, output: Output, journal: Journal, signals: Signals) -> None:
+        self.settings = settings
+        self.output = output
+        self.journal = journal
+        self.signals = signals
         self.journal.heed(self.signals.error, self.signals.check)
         self.journal.jobs.listen(self.output.events.warning)
 

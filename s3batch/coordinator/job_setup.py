@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator import journal_trust
@@ -39,7 +38,7 @@ def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight:
     if settings.executor == "inline":
         from s3batch.executors.inline import InlineExecutor  # noqa: PLC0415 - few jobs want it
 
-        return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
+        return InlineExecutor(brief._replace(limit=in_flight, bandwidth=bandwidth))
     lowest = bandwidth if isinstance(bandwidth, float) else bandwidth.lowest
     count = limit_worker_count(lowest, min(workers, in_flight))
-    return LocalExecutor(replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count), count)
+    return LocalExecutor(brief._replace(limit=max(1, in_flight // count), bandwidth=bandwidth / count), count)

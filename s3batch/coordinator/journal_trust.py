@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
@@ -225,8 +224,8 @@ def _is_given_command(command: str, journal: str, settings: Settings) -> bool:
 def _convert_to_command(settings: Settings, command: str) -> Settings:
     """Return the settings given as the job's own command would have them."""
     if command != "sync" and "symlinks" in settings.origins and "cache_symlinks" not in settings.origins:
-        settings = replace(settings, cache_symlinks=settings.symlinks)
-    return replace(settings, command=command)
+        settings = settings._replace(cache_symlinks=settings.symlinks)
+    return settings._replace(command=command)
 
 
 def _find_differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[SettingDifference]:

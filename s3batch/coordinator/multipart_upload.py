@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import (
@@ -26,36 +25,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-@dataclass(slots=True)
 class MultipartUpload:
     """The state of one upload."""
 
-    operation: Operation
-    parts: dict[int, Part] = field(default_factory=dict)
-    waiting: deque[int] = field(default_factory=deque)
-    """Numbers of parts to send."""
-    under_way: int = 0
-    doubtful: set[int] = field(default_factory=set)
-    """Parts whose worker died: S3 may hold them."""
-    asked: frozenset[int] = frozenset()
-    """The parts that the current survey is about."""
-    found: bool = False
-    """Only S3 knew of it: how it was begun is not known."""
-    restarted: bool = False
-    completing: bool = False
-    """True if a Complete was sent without an answer: the store may still be working on it."""
-    looks: int = 0
-    """Times that S3 had neither the upload nor its object since then."""
-    failure: Result | None = None
-    """Why it is being aborted, or parked."""
-    parked: bool = False
-    """It cannot be sent now and is kept for a resume: no more parts are sent, and running ones end."""
-    again: bool = False
-    """True if the upload begins again once it is aborted."""
-    changed: Operation | None = None
-    """The file has changed and is this one now: no part is believed, once those under way have ended."""
-    rested: bool = False
-    """The pause after that change is over."""
+    __slots__ = (
+        "again",
+        "asked",
+        "changed",
+        "completing",
+        "doubtful",
+        "failure",
+        "found",
+        "looks",
+        "operation",
+        "parked",
+        "parts",
+        "restarted",
+        "rested",
+        "under_way",
+        "waiting",
+    )
+
+    def __init__(self, operation: Operation, *, found: bool = False) -> None:
+        self.operation = operation
+        self.parts: dict[int, Part] = {}
+        self.waiting: deque[int] = deque()
+        """Numbers of parts to send."""
+        self.under_way = 0
+        self.doubtful: set[int] = set()
+        """Parts whose worker died: S3 may hold them."""
+        self.asked: frozenset[int] = frozenset()
+        """The parts that the current survey is about."""
+        self.found = found
+        """Only S3 knew of it: how it was begun is not known."""
+        self.restarted = False
+        self.completing = False
+        """True if a Complete was sent without an answer: the store may still be working on it."""
+        self.looks = 0
+        """Times that S3 had neither the upload nor its object since then."""
+        self.failure: Result | None = None
+        """Why it is being aborted, or parked."""
+        self.parked = False
+        """It cannot be sent now and is kept for a resume: no more parts are sent, and running ones end."""
+        self.again = False
+        """True if the upload begins again once it is aborted."""
+        self.changed: Operation | None = None
+        """The file has changed and is this one now: no part is believed, once those under way have ended."""
+        self.rested = False
+        """The pause after that change is over."""
 
     @property
     def has_all_parts(self) -> bool:
@@ -121,8 +138,7 @@ class TransferSizes(NamedTuple):
     """An object of this size is streamed in parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartSizes:
+class PartSizes(NamedTuple):
     """The sizes of parts, and which uploads a job may go on with."""
 
     part_size: int

@@ -9,7 +9,6 @@ A worker asks for work that it can begin at once; the coordinator gives no more 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from s3batch.executors.worker_state import (
@@ -22,7 +21,7 @@ from s3batch.executors.worker_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from s3batch.model import Result, ShortRow, Work
     from s3batch.quirks import Quirks
@@ -47,27 +46,30 @@ SILENCE = 15.0
 """Seconds without a report of a worker, in the coordinator's running time, after which it is replaced."""
 
 
-@dataclass(slots=True)
 class PollResult:
     """The results since the last poll."""
 
-    results: list[Result] = field(default_factory=list)
-    stored: list[ShortRow] = field(default_factory=list)
-    """Further results: of plain uploads and copies that worked."""
-    dropped: list[Work] = field(default_factory=list)
-    """Handed back untouched: never begun."""
-    lost: list[Work] = field(default_factory=list)
-    """Begun by a worker that died; S3 may or may not have it."""
-    deaths: int = 0
-    """Workers that died."""
-    warnings: list[str] = field(default_factory=list)
-    requests: dict[str, int] = field(default_factory=dict)
-    sent: int = 0
-    """Bytes of bodies that were on the wire, of unfinished requests too."""
-    overruled: dict[str, int] = field(default_factory=dict)
-    """S3's codes of answers the native client left to boto3."""
-    unheard: list[str] = field(default_factory=list)
-    """Keys of writes that were sent and not answered."""
+    def __init__(self, results: Iterable[Result] = (), dropped: Iterable[Work] = ()) -> None:
+        self.results = list(results)
+        self.stored: list[ShortRow] = []
+        """Further results: of plain uploads and copies that worked."""
+        self.dropped = list(dropped)
+        """Handed back untouched: never begun."""
+        self.lost: list[Work] = []
+        """Begun by a worker that died; S3 may or may not have it."""
+        self.deaths = 0
+        """Workers that died."""
+        self.warnings: list[str] = []
+        self.requests: dict[str, int] = {}
+        self.sent = 0
+        """Bytes of bodies that were on the wire, of unfinished requests too."""
+        self.overruled: dict[str, int] = {}
+        """S3's codes of answers the native client left to boto3."""
+        self.unheard: list[str] = []
+        """Keys of writes that were sent and not answered."""
+
+    def __repr__(self) -> str:
+        return f"PollResult({vars(self)})"
 
     def add_tally(self, tally: Tally) -> None:
         """Add what a worker's transport has told."""

@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +211,7 @@ class LocalExecutor(MessagingExecutor):
         if there:
             warning = f"only {there} of {asked} worker processes could be started ({why}); the job goes on with these"
         else:
-            brief = replace(self._brief, limit=self._brief.limit * asked, bandwidth=self._brief.bandwidth * asked)
+            brief = self._brief._replace(limit=self._brief.limit * asked, bandwidth=self._brief.bandwidth * asked)
             self._states = [missing.pop(0)]
             try:
                 self._launch_worker(self._states[0], brief, _start_inline)

@@ -6,7 +6,6 @@ Executor.update_credentials ─> tell_all("credentials", ...) ─> socket, or ex
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,18 +29,18 @@ class MessagingExecutor(ABC):
 
     def update_credentials(self, credentials: Credentials) -> None:
         """Have every worker sign with these."""
-        self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
+        self._brief = self._brief._replace(endpoint=self._brief.endpoint._replace(credentials=credentials))
         self.tell_all(_CREDENTIALS, credentials)
 
     def update_source_credentials(self, credentials: Credentials) -> None:
         """Have every worker sign requests to a transfer's source with these."""
         if self._brief.source is not None:
-            self._brief = replace(self._brief, source=self._brief.source.with_credentials(credentials))
+            self._brief = self._brief._replace(source=self._brief.source.with_credentials(credentials))
         self.tell_all(_SOURCE_CREDENTIALS, credentials)
 
     def learn(self, quirks: Quirks) -> None:
         """Have every worker ask in the way that these quirks of the store want."""
-        self._brief = replace(self._brief, quirks=quirks)
+        self._brief = self._brief._replace(quirks=quirks)
         self.tell_all(_QUIRKS, quirks)
 
     def throttle(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import resource
 import time
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -176,7 +175,7 @@ class WorkerLoop:
     def update_credentials(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
         self.transport.update_credentials(credentials)
-        self._tools.brief = replace(self._tools.brief, endpoint=self.transport.endpoint)
+        self._tools.brief = self._tools.brief._replace(endpoint=self.transport.endpoint)
         self._halted = False
         self._begin()
 

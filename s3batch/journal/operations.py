@@ -203,8 +203,8 @@ class Operations:
                 self._current.count({}, {"left_open": -1})
                 continue
             admitted.append(wanted)
-            if wanted.spec != operation.spec:
-                values = (make_bindable(encode_spec(wanted.spec)), operation.id)
+            if (detail := encode_spec(wanted.spec)) != encode_spec(operation.spec):
+                values = (make_bindable(detail), operation.id)
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 

@@ -57,7 +57,7 @@ def encode_spec(spec: OperationSpec | None) -> str:
         case RedirectSpec(location=text) | UnreadableSpec(text=text):
             return text
         case RestoreSpec():
-            return json.dumps([getattr(spec, name) for name in RestoreSpec.__slots__])
+            return json.dumps([getattr(spec, name) for name in RestoreSpec._fields])
         case ChunkSpec():
             return f"{spec.chunk} {spec.first} {spec.last}"
         case KnownContent() | AttributesChanged():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from s3batch.objects.attributes import PatternChoice, collect_pattern_settings
@@ -24,13 +23,12 @@ def explain_attributes(settings: Settings, rules: AttributeRules, path: str) -> 
         for name, (values, _) in collect_pattern_settings(settings).items()
     }
     found = {}
-    for each in fields(attributes):
-        value = getattr(attributes, each.name)
-        if each.name in _NOT_SHOWN or value in ("", None, (), False):
+    for name, value in zip(attributes._fields, attributes, strict=True):
+        if name in _NOT_SHOWN or value in ("", None, (), False):
             continue
-        setting = _find_setting(each.name, attributes)
+        setting = _find_setting(name, attributes)
         origin = settings.origin(setting) if setting else _GUESSED
-        found[each.name] = {
+        found[name] = {
             "value": _as_json_value(value),
             "setting": setting or None,
             "pattern": chosen.get(setting),

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from s3batch.model import Attributes
 from s3batch.objects import content_types
@@ -79,17 +78,16 @@ Described = tuple[Attributes, str]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class PatternChoice(Generic[T]):
+class PatternChoice(NamedTuple, Generic[T]):
     """The values of one setting by pattern, sorted so that the first that matches wins."""
 
     otherwise: T
     """For a path that no pattern matches."""
-    exact: Mapping[str, T] = field(default_factory=dict)
+    exact: Mapping[str, T] = {}
     globs: tuple[tuple[re.Pattern[str], bool, T], ...] = ()
     """Globs, each with true if it is matched against the absolute path."""
-    extensions: Mapping[str, T] = field(default_factory=dict)
-    folded: Mapping[str, T] = field(default_factory=dict)
+    extensions: Mapping[str, T] = {}
+    folded: Mapping[str, T] = {}
     """The same by extension in lower case."""
     everything: tuple[T, ...] = ()
     """The value of ``*``, if there is one."""
@@ -136,34 +134,44 @@ class PatternChoice(Generic[T]):
 _NOTHING = PatternChoice("")
 
 
-@dataclass(frozen=True, slots=True)
 class AttributeRules:
-    """All per-file settings, ready to be asked. Frozen and picklable; its caches change no answer."""
+    """All per-file settings, ready to be asked. Picklable; its caches change no answer."""
 
-    root: str
-    """The absolute path of the source, with one ``/`` at its end."""
-    choices: Mapping[str, PatternChoice[Any]]
-    """Of the settings that are set, by their names, which are those of the attributes too."""
-    encryption: str = ""
-    kms_key_id: str = ""
-    preserve: tuple[str, ...] = ()
-    """The attributes of each file to keep in user metadata."""
-    key_mark: str = ""
-    """Of the key of SSE-C. Fingerprints begin with it, so that an object with another key is no unchanged one."""
-    _depth: int = 0
-    """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
-    _named: frozenset[str] = frozenset()
-    """Patterns that may be a file's own path: such a file is not like the others with its extension."""
-    _guesses_types: bool = True
-    """False: an object brings its own type along, and only a configured one replaces it."""
-    _cache_size: int = field(default=_CACHE_SIZE, repr=False, compare=False)
-    _remembered: dict[str, Described] = field(default_factory=dict, repr=False, compare=False)
-    """By extension."""
-    _made: dict[tuple[Any, ...], Described] = field(default_factory=dict, repr=False, compare=False)
-    """One object for all files that are to have the same attributes, and one computation of its fingerprint."""
+    __slots__ = (
+        "_cache_size", "_depth", "_guesses_types", "_made", "_named",
+        "_remembered", "choices", "encryption", "key_mark", "kms_key_id", "preserve", "root",
+    )  # fmt: skip
+
+    def __init__(
+        self, settings: Settings, root: str, choices: Mapping[str, PatternChoice[Any]], *, guesses_types: bool,
+        cache_size: int = _CACHE_SIZE,
+    ) -> None:  # fmt: skip
+        """Take the choices of the settings that are set, by their names, which are those of the attributes too."""
+        self.root = root
+        """The absolute path of the source, with one ``/`` at its end."""
+        self.choices = choices
+        self.encryption, self.kms_key_id = _choose_encryption(settings)
+        self.preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
+        """The attributes of each file to keep in user metadata."""
+        self.key_mark = settings.customer_key_mark()
+        """Of the key of SSE-C. Fingerprints begin with it, so that an object with another key is no unchanged one."""
+        self._named = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
+        """Patterns that may be a file's own path: such a file is not like the others with its extension."""
+        dots = max((pattern.count(".") for pattern in self._named if pattern.startswith(".")), default=1)
+        self._depth = 0 if any(choice.globs for choice in choices.values()) else dots
+        """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
+        self._guesses_types = guesses_types
+        """False: an object brings its own type along, and only a configured one replaces it."""
+        self._cache_size = cache_size
+        self._remembered: dict[str, Described] = {}
+        """By extension."""
+        self._made: dict[tuple[Any, ...], Described] = {}
+        """One object for all files that are to have the same attributes, and one computation of its fingerprint."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, source_root: str, *, guesses_types: bool = True) -> AttributeRules:
+    def from_settings(
+        cls, settings: Settings, source_root: str, *, guesses_types: bool = True, cache_size: int = _CACHE_SIZE
+    ) -> AttributeRules:
         """Return the rules. Raises SettingsError for values that cannot work; ``root`` is the source's absolute path.
 
         Without ``guesses_types`` only configured types count, as for objects that bring their own along.
@@ -174,12 +182,7 @@ class AttributeRules:
             for name, (values, otherwise) in collect_pattern_settings(settings).items()
             if values
         }
-        patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
-        dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
-        depth = 0 if any(choice.globs for choice in choices.values()) else dots
-        preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
-        mark = settings.customer_key_mark()
-        return cls(root, choices, *_choose_encryption(settings), preserve, mark, depth, patterns, guesses_types)
+        return cls(settings, root, choices, guesses_types=guesses_types, cache_size=cache_size)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""

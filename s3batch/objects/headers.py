@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from s3batch.model import Attributes
@@ -46,8 +46,7 @@ BOOKKEEPING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteAttributes:
+class RemoteAttributes(NamedTuple):
     """The attributes of an object in HeadObject. Empty: the object has none."""
 
     content_type: str = ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPaths:
+class KeyPaths(NamedTuple):
     """The source and the target of a job. Frozen and picklable."""
 
     base: str
@@ -89,9 +87,10 @@ class KeyPaths:
         return not stat.S_ISDIR(mode)
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectKeyPaths(KeyPaths):
     """The same for a source in S3: the coordinator's listing shows what exists, and nothing on this machine does."""
+
+    __slots__ = ()
 
     def has_file(self, key: str) -> bool:
         """Return false: a worker asks the source."""

@@ -9,7 +9,6 @@ R/.s3batch-backup             R is a backup: all below R
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from s3batch.files.private import OWN_DIRECTORY
 
@@ -31,13 +30,13 @@ def is_own_key(key: str) -> bool:
     return OWN in key and f"/{OWN}" in f"/{key}"
 
 
-@dataclass(slots=True)
 class OwnMarks:
     """Collects marks from a listing's keys, then tells which keys are s3batch's own."""
 
-    _roots: dict[str, str] = field(default_factory=dict)
-    """Prefixes of own keys, and what lies there."""
-    _halves: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._roots: dict[str, str] = {}
+        """Prefixes of own keys, and what lies there."""
+        self._halves: dict[str, str] = {}
 
     def see(self, key: str) -> None:
         """Note a mark in ``key``; call it for every key of a listing that holds a text of :data:`MARKED_BY`."""

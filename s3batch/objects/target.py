@@ -9,7 +9,7 @@ A key never begins with ``/`` and never holds ``.`` or ``..`` taken from the tar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3batch.errors import SettingsError
 from s3batch.settings.table import Settings
@@ -22,8 +22,7 @@ _UP_HINT = "write a target without '..'"
 _BUCKET_HINT = "write the bucket's name alone; what comes below it is the target"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A bucket and the place in it. Frozen and picklable."""
 
     bucket: str

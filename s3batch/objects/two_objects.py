@@ -8,7 +8,6 @@ Storage class, encryption and ACL belong to the target: they come from the setti
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.objects.content_match import ContentEvidence
@@ -78,8 +77,7 @@ def merge_attributes(configured: Attributes, source: RemoteAttributes) -> Attrib
     brought = {name: getattr(configured, name) or getattr(source, name) for name in _BROUGHT}
     ours = {canonical_name(name) for name, _ in configured.metadata or ()}
     metadata = [pair for pair in source.metadata if canonical_name(pair[0]) not in ours]
-    return replace(
-        configured, **brought, content_type_configured=True, gzip=False,
+    return configured._replace(**brought, content_type_configured=True, gzip=False,
         metadata=tuple(sorted([*metadata, *(configured.metadata or ())])),
     )  # fmt: skip
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3batch.settings.table import Settings
 from s3batch.units import Limit, parse_limit
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteLimit:
+class DeleteLimit(NamedTuple):
     """``N`` objects, or ``N%`` of those below the target; none: as many as it takes."""
 
     limit: Limit | None = None

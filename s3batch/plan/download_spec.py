@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
@@ -26,8 +25,7 @@ _OF_UPLOADS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadSpec:
+class DownloadSpec(NamedTuple):
     """The settings as the job needs them."""
 
     settings: Settings
@@ -36,7 +34,7 @@ class DownloadSpec:
     """The target: an absolute path without links in it. The directory may be missing."""
     selection: Selection
     delete_limit: DeleteLimit
-    limits: FileLimits = field(default_factory=FileLimits)
+    limits: FileLimits = FileLimits()
     state: frozenset[str] = frozenset()
     """The directories of journals and locks that lie below the target, as paths in it: a home has one."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError, SettingsError
@@ -49,7 +48,7 @@ def open_file_list(settings: Settings) -> tuple[Settings, PathList | None]:
         raise settings.bad(name, f"name a file of paths: {error.strerror}") from None
     except ValueError as error:
         raise settings.bad(name, str(error)) from None
-    return replace(settings, list_digest=paths.digest), paths
+    return settings._replace(list_digest=paths.digest), paths
 
 
 def _refuse_other_settings(settings: Settings, name: str) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,27 +81,31 @@ class SourceEnd(Protocol):
         """True once it has come to its end."""
 
 
-@dataclass(slots=True)
 class Planner:
     """One walk and its decisions."""
 
-    wanted: SyncSpec
-    journal: Journal
-    totals: Totals
-    walked: SourceEnd | None = None
-    """How far the walk, or the listing of the source, has come."""
-    blocked: BlockedUploads | None = None
-    """Has uploads wait that another object keeps out."""
-    renames: RenameFinder | None = None
-    """Finds objects that new files may have been renamed from."""
-    left_empty: bool = False
-    """True if the filters have left no file of the source."""
-    compare: Callable[[list[Comparison]], None] | None = None
-    """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
-    events: EventStream = field(default_factory=EventStream)
-    """Hears of failures."""
-    start_fork: StartFork | None = None
-    """Starts a process in which a long walk goes on; ``None``: it stays in this one."""
+    def __init__(
+        self, wanted: SyncSpec, journal: Journal, totals: Totals, *, blocked: BlockedUploads | None = None,
+        renames: RenameFinder | None = None, compare: Callable[[list[Comparison]], None] | None = None,
+        events: EventStream | None = None, start_fork: StartFork | None = None,
+    ) -> None:  # fmt: skip
+        self.wanted = wanted
+        self.journal = journal
+        self.totals = totals
+        self.walked: SourceEnd | None = None
+        """How far the walk, or the listing of the source, has come."""
+        self.blocked = blocked
+        """Has uploads wait that another object keeps out."""
+        self.renames = renames
+        """Finds objects that new files may have been renamed from."""
+        self.left_empty = False
+        """True if the filters have left no file of the source."""
+        self.compare = compare
+        """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
+        self.events = events or EventStream()
+        """Hears of failures."""
+        self.start_fork = start_fork
+        """Starts a process in which a long walk goes on; ``None``: it stays in this one."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
@@ -284,13 +287,13 @@ class Planner:
         ]
 
 
-@dataclass(slots=True)
 class SeenFiles:
     """What the files of a walk have shown so far."""
 
-    unmatched: UnmatchedPatterns
-    any: bool = False
-    """True if there is a file."""
+    def __init__(self, unmatched: UnmatchedPatterns) -> None:
+        self.unmatched = unmatched
+        self.any = False
+        """True if there is a file."""
 
     def see(self, paths: Sequence[str]) -> None:
         """Take note of some files."""

@@ -12,7 +12,6 @@ Rows that this run has planned itself are not checked.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
@@ -74,7 +73,7 @@ class RowCheck:
         """Return the tags that a killed run may not have put back; ``None`` if there are none."""
         if self._is_foreign or not isinstance(operation.spec, KeptTags):
             return None
-        return replace(operation.spec, before=None)
+        return operation.spec._replace(before=None)
 
     def _require_file(self, operation: Operation) -> None:
         path, wanted = operation.path, self._wanted

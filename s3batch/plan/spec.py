@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import Stage
 from s3batch.objects.attributes import AttributeRules
@@ -18,6 +17,7 @@ from s3batch.objects.own_keys import OWN
 from s3batch.objects.redirects import Redirect, parse_redirects, refuse_uploaded
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
+from s3batch.settings.direction import S3Place
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
 from s3batch.source.locate import Source, resolve_source
@@ -34,8 +34,7 @@ KEPT = OWN
 """Keys of s3batch itself below the target: never orphans."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSpec:
+class SyncSpec(NamedTuple):
     """The settings as the job needs them; a wrong one is reported here, before any request."""
 
     settings: Settings
@@ -45,12 +44,14 @@ class SyncSpec:
     target: Target
     rules: AttributeRules
     selection: WalkFilter
-    limits: FileLimits = field(default_factory=FileLimits)
-    read: tuple[str, ...] = ()
-    """The lines of the files that settings name; they are part of the plan."""
     redirects: tuple[Redirect, ...]
     delete_limit: DeleteLimit
     last: Patterns
+    limits: FileLimits = FileLimits()
+    read: tuple[str, ...] = ()
+    """The lines of the files that settings name; they are part of the plan."""
+    place: S3Place = S3Place("", "")
+    """The source of a transfer; empty of a local one."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SyncSpec:

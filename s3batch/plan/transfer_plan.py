@@ -10,7 +10,6 @@ yes                  | not, or not as recorded      | compare: two HEADs in a wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.model import Attributes, Kind, Operation, Reason, SourceObject, is_same_file, stamp_of_object
@@ -52,16 +51,21 @@ class WholeListing(NamedTuple):
     complete: bool = True
 
 
-@dataclass(slots=True)
 class TransferPlanner(Planner):
     """One listing of the source and its decisions."""
 
-    pages: Callable[[], Iterable[ListingPage]] = field(kw_only=True)
-    """Lists the source."""
-    streams: bool = field(default=False, kw_only=True)
-    """True if the store cannot copy from the source: it is another one."""
-    named: ListedKeys | None = field(default=None, kw_only=True)
-    """The objects of a list, which ``pages`` are made of."""
+    def __init__(
+        self, *common: Any, pages: Callable[[], Iterable[ListingPage]], streams: bool = False,
+        named: ListedKeys | None = None, **more: Any,
+    ) -> None:  # fmt: skip
+        """Take what any planner takes, and the source."""
+        super().__init__(*common, **more)
+        self.pages = pages
+        """Lists the source."""
+        self.streams = streams
+        """True if the store cannot copy from the source: it is another one."""
+        self.named = named
+        """The objects of a list, which ``pages`` are made of."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list the target, list the source and decide, a batch at each step."""

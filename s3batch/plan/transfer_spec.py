@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from s3batch.objects.attributes import AttributeRules
@@ -12,7 +11,7 @@ from s3batch.objects.redirects import parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.plan.spec import SyncSpec, parse_publish_last
-from s3batch.settings.direction import S3Place, parse_source_place, settings_of_source
+from s3batch.settings.direction import parse_source_place, settings_of_source
 from s3batch.source.filters import Selection
 from s3batch.source.locate import Source
 from s3batch.source.size_and_age import FileLimits
@@ -25,12 +24,10 @@ _ANYWHERE = "/"
 """The root of the pattern maps: a pattern that begins with a slash matches a key below the source's prefix."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferSpec(SyncSpec):
     """The settings of a transfer. A path is the rest of a source's key behind its prefix."""
 
-    place: S3Place
-    """The source."""
+    __slots__ = ()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from s3batch.reporting.console import escape_line
@@ -37,33 +37,35 @@ _IN_FLIGHT = 256 * 1024 * 1024
 """Bytes: no more content than that counts as done while its requests are under way. Failed tries may be among it."""
 
 
-@dataclass(slots=True)
 class Totals:
     """Running counts of a job, resumed parts included. Kept by the coordinator."""
 
-    files_planned: int = 0
-    """Operations of every kind."""
-    bytes_planned: int = 0
-    files_done: int = 0
-    """Settled operations, failed ones included."""
-    bytes_done: int = 0
-    unchanged: int = 0
-    """Files that needed no operation."""
-    failed: int = 0
-    planning: bool = True
-    """True while the walk runs: the planned numbers can only grow."""
-    phase: str = ""
-    """The current phase, in one word."""
-    bytes_before: int = 0
-    """Those of ``bytes_done`` that S3 had already, from an earlier run."""
-    bytes_sent: int = 0
-    """Bytes of bodies that this run has sent, unfinished requests included."""
-    bytes_settled: int = 0
-    """Those of them whose requests have ended well."""
-    waiting: str = ""
-    """The reason why the job waits, such as ``503 SlowDown``; empty while it does not."""
-    unit: str = "operations"
-    """The unit of ``files_planned`` and ``files_done``."""
+    def __init__(  # noqa: PLR0913 - all are counts
+        self, *, files_planned: int = 0, bytes_planned: int = 0, files_done: int = 0, bytes_done: int = 0, unchanged: int = 0, failed: int = 0, planning: bool = True, phase: str = "", bytes_before: int = 0, bytes_sent: int = 0, bytes_settled: int = 0, waiting: str = "", unit: str = "operations",
+    ) -> None:  # fmt: skip
+        self.files_planned = files_planned
+        """Operations of every kind."""
+        self.bytes_planned = bytes_planned
+        self.files_done = files_done
+        """Settled operations, failed ones included."""
+        self.bytes_done = bytes_done
+        self.unchanged = unchanged
+        """Files that needed no operation."""
+        self.failed = failed
+        self.planning = planning
+        """True while the walk runs: the planned numbers can only grow."""
+        self.phase = phase
+        """The current phase, in one word."""
+        self.bytes_before = bytes_before
+        """Those of ``bytes_done`` that S3 had already, from an earlier run."""
+        self.bytes_sent = bytes_sent
+        """Bytes of bodies that this run has sent, unfinished requests included."""
+        self.bytes_settled = bytes_settled
+        """Those of them whose requests have ended well."""
+        self.waiting = waiting
+        """The reason why the job waits, such as ``503 SlowDown``; empty while it does not."""
+        self.unit = unit
+        """The unit of ``files_planned`` and ``files_done``."""
 
     @property
     def content_done(self) -> int:
@@ -127,7 +129,7 @@ class ProgressLines:
         """Write a line when the last one is old enough."""
         now = self._clock()
         if self._first is None:
-            self._first = replace(totals)
+            self._first = copy(totals)
         if totals.bytes_sent and not self._is_slow:
             self._sent_since = min(self._sent_since, now)
             self._is_slow = now - self._sent_since >= FIRST_LINE
@@ -203,7 +205,7 @@ class ProgressBars:
         if self._bars is None:
             self._bars = _make_progress_bars(self._stream, totals)
         if self._first is None:
-            self._first = now, replace(totals)
+            self._first = now, copy(totals)
         operations, content = self._bars
         operations.set_postfix_str(", ".join(_list_counts(totals)), refresh=False)
         content.set_postfix_str(self._describe_speed(now, totals), refresh=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import S3BatchError
@@ -32,7 +31,7 @@ def publish_document(settings: Settings | None, output: Output, document: Mappin
 
 def publish_run(settings: Settings | None, output: Output, report: RunReport) -> None:
     """Publish the end of a run, whatever command it was."""
-    report = replace(report, document=complete_document(settings, output, report.document))
+    report = report._replace(document=complete_document(settings, output, report.document))
     if (settings.json and not settings.json_lines) if settings else not output.events:
         output.document(report.document)
     output.published = True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from s3batch.journal import Journal, OperationRow, Sample
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from s3batch.reporting.problems import Problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(NamedTuple):
     """One run, for the forms in :mod:`s3batch.reporting.forms`."""
 
     document: Mapping[str, Any]
@@ -22,7 +21,7 @@ class RunReport:
     """The end line for people."""
     resume: str = ""
     """The command that finishes the job; empty if it leaves nothing to finish."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     """See :func:`s3batch.s3.permissions.headers_of`."""
     statistics: Statistics | None = None
     """Reads the operations; ``None`` for a run without a job in a journal."""

@@ -6,8 +6,7 @@ seconds   the timeout and 30, and one second more for each ``SLOWEST`` bytes of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request
@@ -29,8 +28,7 @@ _WITHOUT_DOCUMENT = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseBounds:
+class ResponseBounds(NamedTuple):
     """The bounds of the responses of one endpoint."""
 
     document: int = 64 * MIB

@@ -9,7 +9,6 @@ If a store does not accept the checksum, a worker uses the next kind for all its
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,14 +28,16 @@ CHECKSUM_WARNING = "the store does not accept {} checksums ({}); uploads carry {
 _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 
-@dataclass(slots=True)
 class Checks:
     """The checksum that one worker sends, and the store's proofs that it has seen."""
 
-    ladder: tuple[str, ...]
-    """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
-    proofs: Proofs = field(default_factory=Proofs)
-    """The proofs, for a store whose answers prove nothing."""
+    __slots__ = ("ladder", "proofs")
+
+    def __init__(self, ladder: tuple[str, ...]) -> None:
+        self.ladder = ladder
+        """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
+        self.proofs = Proofs()
+        """The proofs, for a store whose answers prove nothing."""
 
     @classmethod
     def from_endpoint(cls, endpoint: Endpoint) -> Checks:

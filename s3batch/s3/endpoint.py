@@ -5,8 +5,7 @@ Workers get it over their pipe, so the secrets in it are in memory only and its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from s3batch.s3.access_headers import AccessHeaders
@@ -26,8 +25,7 @@ AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 """The ends of S3's own host names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One bucket on one store, as the lanes need it."""
 
     bucket: str
@@ -36,7 +34,7 @@ class Endpoint:
     port: int
     tls: bool
     path_style: bool
-    credentials: Credentials | None = field(repr=False)
+    credentials: Credentials | None
     """``None``: requests are not signed (a public bucket)."""
     base_path: str = ""
     url: str = ""
@@ -52,9 +50,12 @@ class Endpoint:
     timeout: float = 60.0
     """Seconds without any progress on a connection."""
     bounds: ResponseBounds = RESPONSE_BOUNDS
-    customer_key: str = field(default="", repr=False)
+    customer_key: str = ""
     """The key of SSE-C in base64."""
     request_payer: bool = False
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name()!r}, {self.bucket!r})"  # shows no key
 
     @property
     def server_name(self) -> str:
@@ -86,7 +87,7 @@ class Endpoint:
 
     def through(self, lane: Literal["lean", "reference"]) -> Endpoint:
         """Return the same bucket with that lane."""
-        return replace(self, lane=lane)
+        return self._replace(lane=lane)
 
     def name(self) -> str:
         """Return the URL for messages."""
@@ -95,7 +96,7 @@ class Endpoint:
     def moved_to(self, region: str) -> Endpoint:
         """Return the same bucket in the region that the store named."""
         amazon = self.host.endswith(AMAZON)
-        return replace(self, region=region, host=self.host.replace(self.region, region) if amazon else self.host)
+        return self._replace(region=region, host=self.host.replace(self.region, region) if amazon else self.host)
 
 
 def is_one_store(source: Endpoint, target: Endpoint) -> bool:

@@ -17,7 +17,6 @@ import math
 import time
 import types
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +155,7 @@ class Transport:
     def update_credentials(self, credentials: Credentials) -> None:
         """Sign all further requests with ``credentials``."""
         if credentials != self.endpoint.credentials:
-            self.use(replace(self.endpoint, credentials=credentials))
+            self.use(self.endpoint._replace(credentials=credentials))
 
     # --- coroutines -------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3batch.units import parse_size
@@ -36,12 +35,14 @@ class RateChange(NamedTuple):
     """Bytes per second; 0 for no limit."""
 
 
-@dataclass(frozen=True, slots=True)
 class BandwidthTimetable:
     """The rates of a week. Picklable; a share of it is one too."""
 
-    changes: tuple[RateChange, ...]
-    """At least one, in the order of their minutes."""
+    __slots__ = ("changes",)
+
+    def __init__(self, changes: tuple[RateChange, ...]) -> None:
+        self.changes = changes
+        """At least one, in the order of their minutes."""
 
     def at(self, minute: int) -> float:
         """Return the rate at a minute of the week."""

@@ -12,7 +12,6 @@ place in S3 that is written. A source in S3 is reached with the settings that :f
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,7 +134,7 @@ def settings_of_source(settings: Settings) -> Settings:
             f"the source is at {settings.source_endpoint_url}, and no credentials are named for it",
             hint="give --source-access-key and --source-secret-key, --source-profile, or --no-sign-request",
         )
-    return replace(settings, **changes, origins=origins)
+    return settings._replace(**changes, origins=origins)
 
 
 def require_two_places(settings: Settings) -> None:

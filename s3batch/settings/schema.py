@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT = "default"
 """The origin of a value that was not set."""
@@ -104,8 +103,7 @@ class Topic(StrEnum):
     OUTPUT = "Output"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the table: a setting with its default, form, help and names."""
 
     name: str = ""
@@ -164,9 +162,13 @@ def variable_of(name: str) -> str:
     return "S3BATCH_" + name.upper()
 
 
+DEFINED: list[Setting] = []
+"""The rows in the order of their fields, which alone have the names."""
+
+
 def define_setting(
     default: Any, sentence: str, topic: Topic, commands: frozenset[str], form: Form = Form.TEXT, **more: Any
 ) -> Any:
-    """Make a field of :class:`Settings`; ``more`` are fields of :class:`Setting`."""
-    row = Setting(default=default, help=sentence, topic=topic, commands=commands, form=form, **more)
-    return field(default=default, metadata={"setting": row})
+    """Return the default of a field of :class:`Settings`, and define its row; ``more`` are fields of :class:`Setting`."""
+    DEFINED.append(Setting("", default, form, sentence, topic, commands, **more))
+    return default

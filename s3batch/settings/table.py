@@ -14,9 +14,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
@@ -27,6 +26,7 @@ from s3batch.settings.schema import (
     ARCHIVE_COMMANDS,
     CACHE_COMMANDS,
     DEFAULT,
+    DEFINED,
     EVERY_COMMAND,
     JOURNAL,
     JOURNAL_COMMANDS,
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from s3batch.settings.ci_build import CIBuild
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings:
+class Settings(NamedTuple):
     """The effective settings of one run. Immutable and picklable; ``repr`` shows no secret.
 
     The fields up to ``env_file`` are the table of settings. Those after it are facts of the run, not settings.
@@ -645,7 +644,7 @@ class Settings:
     user_directory: str = ""
     """Absolute path of the user's state directory, which holds the locks of targets; empty: as ``state_directory``."""
     build: CIBuild | None = None
-    origins: dict[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = {}
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
     filter_order: tuple[str, ...] = ()
     """One of :data:`FILTERS` for each pattern, in the order of the flags; empty: all of include first."""
@@ -760,7 +759,7 @@ class Settings:
         values |= {name: getattr(given, name) for name, row in TABLE.items() if _overrides_job(row, given)}
         return cls(
             **values,
-            origins=origins | given.origins,
+            origins={**origins, **given.origins},
             command=public.get("command", "sync"),
             plugin=public.get("plugin", False),
             workspace=workspace,
@@ -785,17 +784,9 @@ FILTERS = ("include", "exclude")
 """The settings whose order as flags counts."""
 
 
-def _read_rows() -> dict[str, Setting]:
-    rows = ((entry.name, entry.metadata.get("setting")) for entry in fields(Settings))
-    return {name: _name_row(row, name) for name, row in rows if row is not None}
-
-
-def _name_row(row: Setting, name: str) -> Setting:
-    values = {entry.name: getattr(row, entry.name) for entry in fields(Setting)}
-    return Setting(**{**values, "name": name})
-
-
-TABLE: dict[str, Setting] = _read_rows()
+TABLE: dict[str, Setting] = {
+    name: row._replace(name=name) for name, row in zip(Settings._fields, DEFINED, strict=False)
+}
 """Every setting by name, in the order of the help."""
 
 

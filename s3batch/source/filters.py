@@ -12,9 +12,8 @@ If an include comes first, files that no include matches stay out. Paths are rel
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.files import bounded
 from s3batch.source.gitignore import Patterns, reaches_below, split_ignore_lines
@@ -27,16 +26,14 @@ _LARGEST = 16 << 20
 """Bytes of a file that ``exclude_from`` names."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilterRun:
+class FilterRun(NamedTuple):
     """Neighbouring patterns of one kind."""
 
     includes: bool
     patterns: Patterns
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Frozen and picklable. Without patterns it wants everything."""
 
     runs: tuple[FilterRun, ...] = ()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
@@ -75,8 +74,7 @@ def _parse_ignore_line(pattern: str) -> _ParsedPattern:
     return _ParsedPattern(negated, "/" in inner, body.endswith("/"), segments)
 
 
-@dataclass(frozen=True, slots=True)
-class Patterns:
+class Patterns(NamedTuple):
     """A list of gitignore patterns: the last one that matches a path says yes, or no if it is negated."""
 
     groups: tuple[tuple[bool, re.Pattern[str]], ...] = ()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 
 from s3batch.errors import JobFailedError
 from s3batch.files import bounded
@@ -26,16 +25,17 @@ _Rules = tuple[tuple[int, Patterns], ...]
 """The patterns above a path, the deepest first, each with the length of its directory's path and slash."""
 
 
-@dataclass(frozen=True, slots=True)
 class IgnoreFiles:
     """The ignore files of a tree, read when they are needed. Picklable; its memory changes no answer."""
 
-    root: str
-    """The absolute path of the tree."""
-    most: int = 10_000
-    """Directories whose rules are kept: a walk needs those above it only."""
-    _remembered: dict[str, _Rules | None] = field(default_factory=dict, repr=False, compare=False)
-    """By directory, without a slash at its end; ``None``: it is excluded."""
+    __slots__ = ("_most", "_remembered", "_root")
+
+    def __init__(self, root: str, most: int = 10_000) -> None:
+        """Take the absolute path of the tree. Of ``most`` directories rules are kept: a walk needs those above it only."""
+        self._root = root
+        self._most = most
+        self._remembered: dict[str, _Rules | None] = {}
+        """By directory, without a slash at its end; ``None``: it is excluded."""
 
     def hides(self, path: str) -> bool:
         """Return whether the file at ``path`` is left out. A directory ends with ``/``. Raises JobFailedError."""
@@ -56,7 +56,7 @@ class IgnoreFiles:
         known = self._remembered.get(directory, _UNKNOWN)
         if known is not _UNKNOWN:
             return known
-        if len(self._remembered) >= self.most:
+        if len(self._remembered) >= self._most:
             self._remembered.clear()
         rules: _Rules | None = ()
         for at in _list_directories_above(directory):
@@ -71,7 +71,7 @@ class IgnoreFiles:
         if directory.startswith("/") or ".." in directory.split("/"):  # a key that can be no path of the tree
             return above
         shown = f"{directory}/{IGNORE_FILE}" if directory else IGNORE_FILE
-        name = os.path.join(self.root, shown)
+        name = os.path.join(self._root, shown)
         try:
             text = bounded.read_regular_file(name, _LARGEST).decode("utf-8", "surrogateescape")
         except ValueError:  # a NUL byte, in a key that cannot be a path

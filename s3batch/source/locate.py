@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3batch.errors import JobFailedError, S3BatchError, SettingsError
 from s3batch.settings.table import Settings
@@ -22,8 +22,7 @@ from s3batch.source.walk import WalkFilter
 _WILD = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A directory, a single file, or those files below a directory that a glob matches. Picklable."""
 
     root: str
@@ -51,8 +50,7 @@ class Source:
         return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection
 
 
-@dataclass(frozen=True, slots=True)
-class _Narrowed:
+class _Narrowed(NamedTuple):
     """A selection of which only the files a glob matches are left."""
 
     selection: WalkFilter

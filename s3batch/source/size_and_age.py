@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.units import format_duration, format_size
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileLimits:
+class FileLimits(NamedTuple):
     """Sizes in bytes, ages in seconds. False where there is no limit."""
 
     min_size: int = 0

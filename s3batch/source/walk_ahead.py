@@ -17,7 +17,6 @@ import select
 import signal
 import struct
 from contextlib import suppress
-from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -169,8 +168,8 @@ def _send(write: Callable[[memoryview], int], columns: Any, walk: Walk, end: Any
 
 
 def _give_record(walk: Walk) -> tuple[Any, ...]:
-    skipped = {what: astuple(names) for what, names in walk.skipped.items()}
-    return skipped, astuple(walk.led_out), walk.hidden, walk.read_all, walk.complete
+    skipped = {what: (names.count, names.first) for what, names in walk.skipped.items()}
+    return skipped, (walk.led_out.count, walk.led_out.first), walk.hidden, walk.read_all, walk.complete
 
 
 def _take_record(walk: Walk, record: tuple[Any, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SHOWN = 20
@@ -22,12 +21,12 @@ class WalkProblem(NamedTuple):
     """True if an unknown number of files is behind it, instead of one."""
 
 
-@dataclass(slots=True)
 class CountedPaths:
     """The number of paths of one kind, and the first of them."""
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
+    def __init__(self, count: int = 0, first: Iterable[str] = ()) -> None:
+        self.count = count
+        self.first = list(first)
 
     def add(self, name: str) -> None:
         """Count a path, and keep its name if it is one of the first."""

@@ -10,7 +10,6 @@ writes below its own id, and an undo takes the oldest.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.objects.acl import canned_acl
@@ -176,7 +175,7 @@ async def _look_after_copy(source: ObjectPlace, remote: RemoteAttributes, to: Ob
 def _find_lost_names(remote: RemoteAttributes, copy: Response) -> set[str]:
     """Return the attributes in which a copy is not as the object."""
     found = RemoteAttributes.from_headers(copy.headers)
-    return {each.name for each in fields(remote) if getattr(remote, each.name) != getattr(found, each.name)}
+    return {name for name, one, other in zip(remote._fields, remote, found, strict=True) if one != other}
 
 
 async def _copy_large_source(source: ObjectPlace, remote: RemoteAttributes, to: ObjectPlace, tools: Tools) -> None:

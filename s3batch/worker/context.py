@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.objects.preserved import encode_preserved
@@ -57,8 +57,7 @@ class BackupPlace(NamedTuple):
         return f"{self.prefix}{ACL_MARKS}{acl}/{key}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTarget:
+class LocalTarget(NamedTuple):
     """The directory that a download writes to."""
 
     root: str
@@ -68,18 +67,17 @@ class LocalTarget:
     """Attributes of the file that the object's metadata gives it, beside its time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brief:
+class Brief(NamedTuple):
     """Everything a worker has to know of its job; it crosses the process boundary once."""
 
     endpoint: Endpoint
     root: str
     """The source: a directory, or one file."""
+    rules: AttributeRules
     source: SourceBucket | None = None
     """The source of a transfer; ``None`` where the source is local."""
     symlinks: str = "follow"
     """The link policy of the walk; a file is opened under it too."""
-    rules: AttributeRules
     limit: int = 64
     """Requests in flight in this worker."""
     bandwidth: Bandwidth = 0.0
@@ -104,21 +102,20 @@ class Brief:
     """Carry out a saved plan: an operation whose file or object is not as it was planned is refused."""
     backup: BackupPlace | None = None
     """The place to which an object is copied right before it is overwritten or deleted."""
-    delete_check: DeleteCheck = field(default_factory=lambda: DeleteCheck(listed=""))
+    delete_check: DeleteCheck = DeleteCheck(listed="")
     """The check before deletes."""
     quirks: Quirks = NO_QUIRKS
     """The quirks that earlier jobs found out about the store."""
     compares_times: bool = False
     """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
-    is_guarded: bool = field(init=False)
-    """True if every object is looked at before it is changed. It is asked for each file, so it is decided once."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "is_guarded", self.exact or self.backup is not None)
+    @property
+    def is_guarded(self) -> bool:
+        """True if every object is looked at before it is changed."""
+        return self.exact or self.backup is not None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceBucket:
+class SourceBucket(NamedTuple):
     """The bucket that a transfer reads."""
 
     endpoint: Endpoint
@@ -129,58 +126,89 @@ class SourceBucket:
 
     def with_credentials(self, credentials: Credentials) -> SourceBucket:
         """Return the same bucket, with these credentials."""
-        return replace(self, endpoint=replace(self.endpoint, credentials=credentials))
+        return self._replace(endpoint=self.endpoint._replace(credentials=credentials))
 
     def key(self, path: str) -> str:
         """Return the key of the object at ``path``."""
         return self.prefix + path
 
 
-@dataclass(slots=True)
 class Tools:
     """The values that the coroutines of one worker share."""
 
-    brief: Brief
-    source: SourceReader
-    checks: Checks
-    quirks: Quirks
-    """The known quirks of the store, found by any worker."""
-    found: list[Quirk] = field(default_factory=list)
-    """The quirks found by this worker and not yet reported."""
-    warnings: list[str] = field(default_factory=list)
-    """The same: a line each."""
-    acl_refused: bool = False
-    """The bucket has ACLs disabled: stop sending them."""
-    copy_keeps: frozenset[str] = frozenset()
-    """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
-    copies_work: bool = False
-    """The store has copied an object of the source."""
-    copies_denied: int = 0
-    """The number of copies that were refused with 403."""
-    copies_refused: tuple[Quirks, str, bool] | None = None
-    """Whether a call is known not to copy, as these quirks say: asked for each object."""
-    copies_probed: bool = False
-    """This worker has probed what a copy keeps, or has tried to."""
-    source_refuses_tags: bool = False
-    """The tags of the source's objects cannot be read."""
-    source_counts_tags: set[str] = field(default_factory=set)
-    """The methods whose responses of the source have said how many tags there are."""
-    counts_tags: bool = False
-    """A HEAD has said how many tags there are."""
-    compares_times: bool = False
-    """Nothing has been written yet; see :class:`Brief`."""
-    is_looking: bool = False
-    """True while a copy is checked: others wait for the result."""
-    verdicts: dict[tuple[Any, ...], bool] = field(default_factory=dict)
-    """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
-    forms: dict[str, HeadForms] = field(default_factory=dict)
-    """Forms of answers to HEAD, by fingerprint; a quirk that is found later makes none of them wrong."""
-    buffers: Buffers = field(default_factory=Buffers)
-    """Memory for large pieces of content."""
-    memory: dict[str, Any] = field(default_factory=dict)
-    """Values that extensions keep between operations."""
-    writes: WriteGate | None = None
-    """Closed while the coordinator is silent: a local file is changed no more, either."""
+    __slots__ = (
+        "acl_refused",
+        "brief",
+        "buffers",
+        "checks",
+        "compares_times",
+        "copies_denied",
+        "copies_probed",
+        "copies_refused",
+        "copies_work",
+        "copy_keeps",
+        "counts_tags",
+        "forms",
+        "found",
+        "is_looking",
+        "memory",
+        "quirks",
+        "source",
+        "source_counts_tags",
+        "source_refuses_tags",
+        "verdicts",
+        "warnings",
+        "writes",
+    )
+
+    def __init__(self, brief: Brief) -> None:
+        self.brief = brief
+        self.source = SourceReader(brief.root, brief.symlinks)
+        self.checks = Checks.from_endpoint(brief.endpoint)
+        self.quirks = brief.quirks
+        """The known quirks of the store, found by any worker."""
+        self.found: list[Quirk] = []
+        """The quirks found by this worker and not yet reported."""
+        self.warnings: list[str] = []
+        """The same: a line each."""
+        self.acl_refused = False
+        """The bucket has ACLs disabled: stop sending them."""
+        self.copy_keeps: frozenset[str] = frozenset()
+        """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
+        self.copies_work = False
+        """The store has copied an object of the source."""
+        self.copies_denied = 0
+        """The number of copies that were refused with 403."""
+        self.copies_refused: tuple[Quirks, str, bool] | None = None
+        """Whether a call is known not to copy, as these quirks say: asked for each object."""
+        self.copies_probed = False
+        """This worker has probed what a copy keeps, or has tried to."""
+        self.source_refuses_tags = False
+        """The tags of the source's objects cannot be read."""
+        self.source_counts_tags: set[str] = set()
+        """The methods whose responses of the source have said how many tags there are."""
+        self.counts_tags = False
+        """A HEAD has said how many tags there are."""
+        self.compares_times = brief.compares_times
+        """Nothing has been written yet; see :class:`Brief`."""
+        self.is_looking = False
+        """True while a copy is checked: others wait for the result."""
+        self.verdicts: dict[tuple[Any, ...], bool] = {}
+        """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
+        self.forms: dict[str, HeadForms] = {}
+        """Forms of answers to HEAD, by fingerprint; a quirk that is found later makes none of them wrong."""
+        self.buffers = Buffers()
+        """Memory for large pieces of content."""
+        self.memory: dict[str, Any] = {}
+        """Values that extensions keep between operations."""
+        self.writes: WriteGate | None = None
+        """Closed while the coordinator is silent: a local file is changed no more, either."""
+
+    def with_brief(self, brief: Brief) -> Tools:
+        """Return the same tools for another brief; what they learn later is their own."""
+        other = copy.copy(self)
+        other.brief = brief
+        return other
 
     @property
     def endpoint(self) -> Endpoint:
@@ -230,8 +258,8 @@ class Tools:
         """Return the attributes of the object of this operation's file."""
         wanted = self.brief.rules.attributes(operation.path)
         if wanted.preserve:
-            wanted = replace(wanted, preserved=self._read_preserved(operation, wanted.preserve))
-        return replace(wanted, acl="") if self.acl_refused and wanted.acl else wanted
+            wanted = wanted._replace(preserved=self._read_preserved(operation, wanted.preserve))
+        return wanted._replace(acl="") if self.acl_refused and wanted.acl else wanted
 
     def _read_preserved(self, operation: Operation, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """Return the metadata of an operation's file. Raises ContentError if it is not the planned one."""
@@ -243,8 +271,7 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Return fresh tools; nothing is opened yet."""
-    checks, source = Checks.from_endpoint(brief.endpoint), SourceReader(brief.root, brief.symlinks)
-    return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
+    return Tools(brief)
 
 
 def prepare_worker(brief: Brief, content: int) -> None:

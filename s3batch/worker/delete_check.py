@@ -8,7 +8,6 @@ together cost no more pages than its listing did.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -40,14 +39,16 @@ def modified_ns(seconds: float) -> int:
     return round(seconds * 1000) * 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteCheck:
-    """The facts that the check needs. Frozen and picklable."""
+    """The facts that the check needs. Picklable."""
 
-    listed: str
-    """The prefix that the job lists: a policy may allow no other."""
-    paths: KeyPaths | None = None
-    """``None``: this process does not see the source, and the coordinator has looked."""
+    __slots__ = ("listed", "paths")
+
+    def __init__(self, *, listed: str, paths: KeyPaths | None = None) -> None:
+        self.listed = listed
+        """The prefix that the job lists: a policy may allow no other."""
+        self.paths = paths
+        """``None``: this process does not see the source, and the coordinator has looked."""
 
     def has_file(self, key: str) -> bool:
         """Return true if a file has this key by now."""

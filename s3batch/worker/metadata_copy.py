@@ -15,7 +15,6 @@ Tags that a copy may drop are on record before it, so a kill between copy and pu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import AttributesChanged, KeptAttributes, KeptTags, Kind, KnownContent, Reason, Result
@@ -151,7 +150,7 @@ async def copy_onto_itself(
     remote = RemoteAttributes.from_headers(head.headers)
     kept = await _read_kept_attributes(operation.key, attributes, remote, tools)
     if on_record is not None and not (kept.tags or attributes.tags) and _was_written_since(head, on_record):
-        kept = replace(kept, tags=on_record.tags)
+        kept = kept._replace(tags=on_record.tags)
     aspects = _list_aspects(kept, attributes)
     while tools.is_looking and _unproven_aspects(aspects, tools):
         await sleep(_LOOK_AGAIN)
@@ -324,7 +323,7 @@ async def _copy_and_look(
         lost -= {TAGS}
     if not lost:
         return result
-    again = _sent_again(operation, replace(kept, lost=tuple(sorted(lost))))
+    again = _sent_again(operation, kept._replace(lost=tuple(sorted(lost))))
     return await _send_again_inline(operation, again, tools, send_again)
 
 

@@ -5,7 +5,6 @@ keys ─one listing of the source from the first of them─> still not there ─
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.s3.event_loop import run_at_source
@@ -18,12 +17,15 @@ if TYPE_CHECKING:
     from s3batch.worker.delete_check import Planned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDeleteCheck(DeleteCheck):
-    """The facts that the check needs. Frozen and picklable."""
+    """The facts that the check needs. Picklable."""
 
-    prefix: str
-    """The target's: a key below it has the rest of its name in the source too."""
+    __slots__ = ("prefix",)
+
+    def __init__(self, *, listed: str, prefix: str) -> None:
+        super().__init__(listed=listed)
+        self.prefix = prefix
+        """The target's: a key below it has the rest of its name in the source too."""
 
     async def has_source(self, key: str, tools: Tools) -> bool:
         """Return true if the source has an object for this key by now."""

@@ -9,7 +9,6 @@ A changed object is ``Changed``: it is planned again. Large ones go in parts (:m
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -209,7 +208,7 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
         method = "HEAD" if marker else "GET"
-        merged = replace(merged, tags=await read_source_tags(operation, remote, tools, method=method))
+        merged = merged._replace(tags=await read_source_tags(operation, remote, tools, method=method))
     headers = {**make_transfer_headers(merged, remote), **condition}
     request = requests.put_object(operation.key, response.body, headers)
     sent = await send_checked(request, tools.checks)

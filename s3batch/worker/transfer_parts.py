@@ -6,7 +6,6 @@ has and the journal does not know is read in the source, and sent only if its MD
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -74,7 +73,7 @@ async def _begin_transfer(work: Work, tools: Tools) -> Result:
     remote = RemoteAttributes.from_headers(source.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
-        merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
+        merged = merged._replace(tags=await read_source_tags(operation, remote, tools))
     request = requests.create_multipart_upload(operation.key, make_transfer_headers(merged, remote))
     response = await _create(request, operation, tools)
     if merged.acl and is_acl_refusal(response):
@@ -203,7 +202,7 @@ async def find_source_difference(operation: Operation, source: Response, head: R
     if remote.redirect != RemoteAttributes.from_headers(head.headers).redirect:
         return Reason.METADATA
     if not merged.tags and (tags := await read_source_tags(operation, remote, tools)):
-        merged = replace(merged, tags=tags)
+        merged = merged._replace(tags=tags)
     return await find_difference(operation, merged, head, tools)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -111,7 +110,7 @@ async def _send_body(
         request, condition = request._replace(headers=headers), {}
         sent = await send_checked(request, tools.checks)
     if attributes.acl and is_acl_refusal(sent.answer):
-        attributes = replace(attributes, acl="")
+        attributes = attributes._replace(acl="")
         request = tools.drop_acl(request)
         sent = await send_checked(request, tools.checks)
     if sent.answer.status in OVERTAKEN and condition:

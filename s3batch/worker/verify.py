@@ -8,7 +8,6 @@ object's content decides here.
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, KnownContent, Operation, Reason, RedirectSpec, Result, Work, require_spec
@@ -59,7 +58,7 @@ def _plain_tools(tools: Tools) -> Tools:
     """Return the same tools without these extensions; quirks they find are shared."""
     found: Tools | None = tools.memory.get("readback")
     if found is None:
-        found = tools.memory["readback"] = replace(tools, brief=replace(tools.brief, extensions=()))
+        found = tools.memory["readback"] = tools.with_brief(tools.brief._replace(extensions=()))
     return found
 
 

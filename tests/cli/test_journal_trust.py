@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pwd
 import sqlite3
@@ -12,7 +11,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Part, Reason
-from s3batch.settings.table import Settings
+from s3batch.settings.table import TABLE, Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
 QUICK = {"S3BATCH_EXECUTOR": "inline", "S3BATCH_PROGRESS": "none"}
@@ -351,6 +350,5 @@ def test_a_step_that_resumes_sends_nothing_where_only_the_journal_says_to(call, 
 def test_every_setting_of_the_compared_topics_is_compared():
     from s3batch.coordinator import journal_trust
 
-    names = {field.name for field in dataclasses.fields(Settings) if "setting" in field.metadata}
-    assert set(journal_trust._COMPARED) <= names
+    assert set(journal_trust._COMPARED) <= set(TABLE)
     assert {"acl", "redirects", "cache", "prefix", "max_delete", "endpoint_url"} <= set(journal_trust._COMPARED)

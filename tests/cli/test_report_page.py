@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def of_a_cache(report: RunReport) -> RunReport:
     """The report as that of a restore."""
     chunks = {"planned": 10, "done": 10, "failed": 0, "skipped": 0, "bytes": 90_000}
     facts = {"command": "cache restore", "source": ["/w/node_modules", "/w/vendor"], "operations": {"chunk": chunks}}
-    return replace(report, document={**report.document, **facts}, verdict="restored octo/site/main: 12 files")
+    return report._replace(document={**report.document, **facts}, verdict="restored octo/site/main: 12 files")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
 HEAVY = {
-    "awscrt", "boto3", "botocore", "concurrent.futures", "dask", "email", "encodings.idna", "gzip", "html",
+    "awscrt", "boto3", "botocore", "concurrent.futures", "dask", "dataclasses", "inspect", "email", "encodings.idna", "gzip", "html",
     "http.client", "logging", "pathlib", "platformdirs", "random", "s3transfer", "secrets", "shlex", "sqlite_utils",
     "subprocess", "tempfile", "tqdm", "traceback", "urllib.request",
 }  # fmt: skip

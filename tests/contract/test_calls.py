@@ -6,7 +6,6 @@ import hashlib
 import unicodedata
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -123,7 +122,7 @@ def test_deleting_is_done_once_and_again(store):
 def test_a_bucket_that_is_not_there_is_said(store):
     if store.place == "fake":
         pytest.skip("makes each bucket that is asked for")
-    nowhere = Bucket(replace(store.bucket.endpoint, bucket="no-such-bucket-here"), store.bucket.login)
+    nowhere = Bucket(store.bucket.endpoint._replace(bucket="no-such-bucket-here"), store.bucket.login)
 
     with pytest.raises(EndpointError, match=r"bucket 'no-such-bucket-here' at http://.* does not exist"):
         next(nowhere.list_objects(""))

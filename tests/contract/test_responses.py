@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -282,7 +282,7 @@ def lane_to(url: str, lane: str, timeout: float = 10.0, **limits: float) -> Tran
     endpoint = Endpoint(
         bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url, lane=lane,
         credentials=Credentials("key", "secret"), timeout=timeout,
-        bounds=replace(BOUNDS, **limits),
+        bounds=BOUNDS._replace(**limits),
     )  # fmt: skip
     return Transport(endpoint, make_boto_sender, limit=32)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,7 +133,7 @@ def require_same_plan(journal: Journal, cases: list[Case], job: dict, at: int) -
         (root / "link").symlink_to("nowhere")
         (root / "hid" / ".s3batchignore").write_text("x\n")
         wanted = DownloadSpec.from_settings(Settings(source="s3://b/in", target=str(root), **job))
-        wanted = replace(wanted, state=frozenset({"home/s3batch"}))
+        wanted = wanted._replace(state=frozenset({"home/s3batch"}))
         lay(journal, root, cases)
         listed = sorted(
             (ListedObject(f"in/{name}", *told) for name, *told, _ in cases), key=lambda each: os.fsencode(each.key)

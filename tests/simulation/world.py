@@ -14,7 +14,6 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache
 from itertools import count
@@ -378,7 +377,7 @@ class SimulatedExecutor:
 
     def __init__(self, world: World, brief: Brief, count: int) -> None:
         self._world = world
-        self._brief = replace(brief, limit=4)
+        self._brief = brief._replace(limit=4)
         self._running = RunningTime(world.clock)
         self._numbers = iter(range(1, 1000))
         self._workers: list[Worker] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from s3batch.quirks import OVERRULED
@@ -95,6 +93,6 @@ def test_where_boto3_got_no_response_the_refusal_counts_and_teaches_nothing(fall
     ],
 )
 def test_a_changed_endpoint_gets_a_new_client_if_boto3_could_tell(fallback, made, changes, clients):
-    fallback.use(replace(ENDPOINT, **changes))
+    fallback.use(ENDPOINT._replace(**changes))
 
     assert len(made) == clients

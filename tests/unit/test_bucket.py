@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -140,7 +139,7 @@ def test_an_endpoint_that_never_answers_is_given_up_soon():
 def test_an_endpoint_that_says_nothing_is_given_up_sooner(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bucket = bucket_at(f"http://127.0.0.1:{listener.getsockname()[1]}", tries=10)
-        bucket.transport.use(replace(bucket.endpoint, timeout=0.1))
+        bucket.transport.use(bucket.endpoint._replace(timeout=0.1))
         with pytest.raises(EndpointError, match=r"no data for 0\.1 s \(tried 2 times\)"):
             bucket.head("key")
         bucket.close()

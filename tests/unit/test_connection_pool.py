@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -105,7 +104,7 @@ def test_connections_to_another_server_are_dropped_when_idle_and_not_kept_when_i
     in_use, idle = pool.take(loop.now), used_at(loop, pool)
     assert in_use is not idle
 
-    pool.use(replace(endpoint, **changes))
+    pool.use(endpoint._replace(**changes))
     pool.put_back(in_use)
 
     assert (pool.connections == {in_use, idle}) is kept

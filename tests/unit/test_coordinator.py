@@ -10,7 +10,6 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -41,6 +40,7 @@ from s3batch.model import (
     make_deleted_result,
     shorten_result,
 )
+from s3batch.reporting.events import EventStream
 from s3batch.reporting.progress import Totals, make_progress
 from s3batch.s3.sigv4 import Credentials
 from s3batch.worker.bulk import ON_RECORD, UNKNOWN
@@ -159,7 +159,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
 
     def build(executor: Scripted, **more: Any) -> Coordinator:
         parts: dict[str, Any] = {
-            "journal": journal, "executor": executor, "login": Login(), "signals": Signals(), "totals": Totals(),
+            "journal": journal, "executor": executor, "login": Login(), "signals": Signals(), "totals": Totals(), "events": EventStream(),
             "uploads": MultipartUploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
             "progress": make_progress("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
             "replan": lambda operation: operation, "heard": lambda operation, result: None,
@@ -230,7 +230,7 @@ def test_a_short_row_says_what_its_result_says(tmp_path, coordinate, size):
 
 
 def vars_of(totals: Totals) -> dict[str, Any]:
-    return {field.name: getattr(totals, field.name) for field in fields(totals)}
+    return dict(vars(totals))
 
 
 def test_a_short_row_of_a_suspect_clears_it(journal, coordinate):

@@ -11,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -351,7 +350,7 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, sta
     works = [
         Work(Operation(Kind.CHUNK, key, Reason.MISSING, key, id=row)) for row, key in enumerate(("a", "hang", "b"), 1)
     ]
-    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),)), 1, silence=4.0)
+    local = LocalExecutor(brief._replace(extensions=((Kind.CHUNK, hang_or_die),)), 1, silence=4.0)
     try:
         start(local)
         submit(local, works)
@@ -367,7 +366,7 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, sta
 def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(brief, start):
     """Its loop goes on, so it says so itself."""
     hanging = Work(Operation(Kind.CHUNK, "thread", Reason.MISSING, "large.bin", id=1))
-    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),), stuck_after=0.5), 1)
+    local = LocalExecutor(brief._replace(extensions=((Kind.CHUNK, hang_or_die),), stuck_after=0.5), 1)
     try:
         start(local)
         submit(local, [hanging])
@@ -401,7 +400,7 @@ def all_quiet(fake: FakeS3) -> bool:
 @pytest.mark.parametrize("recheck", [False, True], ids=["begins", "changes"])
 def test_a_worker_that_hears_nothing_begins_nothing_more_until_it_does(brief, upload, fake, start, recheck):
     """Not even the second request of what it has begun, if that changes the bucket."""
-    local = LocalExecutor(replace(brief, limit=2, forsaken_after=1.0), 1)
+    local = LocalExecutor(brief._replace(limit=2, forsaken_after=1.0), 1)
     works = [upload(number) for number in range(12)]
     works = [work._replace(operation=work.operation._replace(recheck=recheck)) for work in works]
     try:
@@ -562,7 +561,7 @@ MIB = 1 << 20
 def test_a_worker_begins_no_more_than_its_memory_holds(brief, gzip, kind, begun):
     rules = AttributeRules.from_settings(Settings(gzip="true" if gzip else ""), brief.root)
     page = [0, 0]
-    runner = WorkerLoop(replace(brief, rules=rules), page)
+    runner = WorkerLoop(brief._replace(rules=rules), page)
     large = [Operation(kind, f"k{n}", Reason.CONTENT, f"k{n}.txt", 20 * MIB, stamp(20 * MIB), id=n) for n in range(5)]
 
     runner.take([Work(operation) for operation in large])

@@ -7,7 +7,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +157,7 @@ def test_the_head_is_the_one_of_the_general_way(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
     monkeypatch.setattr(clock, "offsets", {("127.0.0.1", 1): 7.0})
-    endpoint = replace(ENDPOINT, **changes)
+    endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
     general = writer.of(requests.put_object(key, body, {**headers, checksum[0]: checksum[1]}))
@@ -190,7 +189,7 @@ def test_each_second_and_each_checksum_has_a_form_of_its_own(monkeypatch: pytest
     [({"x-amz-meta-a": "x\r\nevil: 1"}, ""), ({"x-amz-meta-a": "\1payload\1"}, ""), ({}, "/x\n")],
 )
 def test_a_form_that_a_text_would_break_is_refused(headers: dict[str, str], base_path: str) -> None:
-    endpoint = replace(ENDPOINT, base_path=base_path)
+    endpoint = ENDPOINT._replace(base_path=base_path)
     signer = HeadWriter(endpoint).signer
     assert signer is not None
     with pytest.raises(UnsafeTextError):
@@ -224,7 +223,7 @@ def upload_to(tmp_path: Path) -> Iterator[Callable[..., Upload]]:
     made: list[WorkerLoop] = []
 
     def connect(server: Scripted, **settings: Any) -> Upload:
-        endpoint = replace(ENDPOINT, port=server.port, timeout=5.0, **settings)
+        endpoint = ENDPOINT._replace(port=server.port, timeout=5.0, **settings)
         rules = AttributeRules.from_settings(Settings(bucket="b"), str(tmp_path))
         runner = WorkerLoop(Brief(endpoint=endpoint, root=str(tmp_path), rules=rules))
         runner.transport.writes.open(math.inf)

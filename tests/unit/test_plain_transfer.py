@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +127,7 @@ def test_the_head_is_the_one_of_the_general_way(
 ) -> None:
     monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
     monkeypatch.setattr(clock, "offsets", {("127.0.0.1", 1): 7.0})
-    endpoint = replace(ENDPOINT, **changes)
+    endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
     pinned = {**headers, "x-amz-copy-source-if-match": f'"{ETAG}"'}
@@ -174,9 +173,9 @@ def copy_at(tmp_path: Path) -> Iterator[Callable[..., Transfer]]:
     made: list[WorkerLoop] = []
 
     def connect(server: Scripted, quirks: tuple[Quirk, ...] = (PROBED,), **settings: Any) -> Transfer:
-        endpoint = replace(ENDPOINT, port=server.port, timeout=5.0)
+        endpoint = ENDPOINT._replace(port=server.port, timeout=5.0)
         rules = AttributeRules.from_settings(Settings(bucket="b", **settings), str(tmp_path), guesses_types=False)
-        source = SourceBucket(replace(endpoint, bucket="from"), "x/", copies=True)
+        source = SourceBucket(endpoint._replace(bucket="from"), "x/", copies=True)
         brief = Brief(endpoint=endpoint, root="", rules=rules, source=source, quirks=Quirks.of(quirks))
         runner = WorkerLoop(brief)
         runner.transport.writes.open(math.inf)

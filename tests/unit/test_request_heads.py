@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from s3batch.s3 import clock, request_heads, requests
@@ -63,12 +61,12 @@ def test_each_second_each_method_and_each_clock_has_a_form_of_its_own(second: li
 
 def test_credentials_of_the_writer_sign_its_reads() -> None:
     call = requests.head_equal_object("a")
-    others = replace(ENDPOINT, credentials=Credentials("key", "other"))
+    others = ENDPOINT._replace(credentials=Credentials("key", "other"))
 
     assert HeadWriter(ENDPOINT).of(call) != HeadWriter(others).of(call)
-    assert b"authorization" not in HeadWriter(replace(ENDPOINT, credentials=None)).of(call)
+    assert b"authorization" not in HeadWriter(ENDPOINT._replace(credentials=None)).of(call)
 
 
 def test_a_break_in_the_path_of_the_endpoint_is_refused() -> None:
     with pytest.raises(UnsafeTextError):
-        HeadWriter(replace(ENDPOINT, base_path="/x\r\nevil: 1")).of(requests.head_equal_object("a"))
+        HeadWriter(ENDPOINT._replace(base_path="/x\r\nevil: 1")).of(requests.head_equal_object("a"))

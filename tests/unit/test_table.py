@@ -25,6 +25,12 @@ from s3batch.settings.table import TABLE, Settings, names_of_setting, spellings_
 MIB = 1 << 20
 
 
+def test_a_row_has_the_name_and_the_default_of_its_field():
+    assert {name: row.name for name, row in TABLE.items()} == {name: name for name in TABLE}
+    assert {name: row.default for name, row in TABLE.items()} == {name: getattr(Settings(), name) for name in TABLE}
+    assert list(TABLE)[-1] == "env_file"
+
+
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 def test_every_setting_says_what_it_is(row):
     assert row.help.endswith(".")

@@ -8,7 +8,6 @@ import ssl
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -35,7 +34,7 @@ def endpoint_of(url: str, **changes) -> Endpoint:
         bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url,
         base_path=base_path, credentials=Credentials(ACCESS_KEY, SECRET_KEY), timeout=5.0,
     )  # fmt: skip
-    return replace(endpoint, **changes)
+    return endpoint._replace(**changes)
 
 
 def no_boto(_: Endpoint):
@@ -429,7 +428,7 @@ def test_amazons_host_moves_with_the_region():
     )  # fmt: skip
 
     assert endpoint.moved_to("eu-west-1").server_name == "b-one.s3.eu-west-1.amazonaws.com"
-    assert replace(endpoint, host="s3.us-east-1.example").moved_to("eu-west-1").host == "s3.us-east-1.example"
+    assert endpoint._replace(host="s3.us-east-1.example").moved_to("eu-west-1").host == "s3.us-east-1.example"
 
 
 # --- second opinions -----------------------------------------------------------------------

@@ -9,7 +9,6 @@ Without the first upload nothing else is tried, and without the first delete no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from s3batch.commands.doctor import environment
@@ -149,7 +148,7 @@ def check_fetch(visit: Visit) -> None:
 def check_copy(visit: Visit) -> None:
     """Change metadata in place, and check that the copy keeps attributes of other programs."""
     probe = visit.probe
-    wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True)
+    wanted = visit.plain._replace(content_type="text/x-probe", content_type_configured=True)
     tagged = probe.put({**visit.headers, **_FOREIGN, "x-amz-tagging": "probe=1"}).fault is None
     if not tagged:
         probe.put({**visit.headers, **_FOREIGN})
@@ -191,7 +190,7 @@ def check_attributes(visit: Visit) -> None:
     """Check each value of each per-file setting, on an object of its own."""
     for name, value in _attribute_values(visit):
         changed = {"gzip": False, "content_encoding": "gzip"} if name == "gzip" else {name: value}
-        wanted = replace(visit.plain, content_type_configured=name == "content_type", **changed)
+        wanted = visit.plain._replace(content_type_configured=name == "content_type", **changed)
         if name == "acl":
             _check_acl(visit, wanted)
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.doctor.findings import Fact, RequestCheck, RequestOutcome
@@ -36,7 +35,7 @@ def run_download_doctor(settings: Settings, output: Output, tries: int) -> int:
     """Examine source and directory, and print the findings; return the exit code. ``tries``: of each request."""
     started = time.monotonic()
     wanted = DownloadSpec.from_settings(settings)
-    source = replace(settings_of_source(settings), retries=min(settings.retries, tries))
+    source = settings_of_source(settings)._replace(retries=min(settings.retries, tries))
     target = Target(bucket=wanted.place.bucket, prefix=wanted.prefix)
     visit = Visit(settings, target, AttributeRules.from_settings(settings, wanted.root), ())
     visit.admit(Bucket.from_settings(source, wanted.place.bucket))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import EndpointError
@@ -134,7 +133,7 @@ class Probe:
 
     def otherwise(self, **changes: Any) -> Bucket:
         """Return the bucket with another endpoint configuration; ``changes`` are fields of its endpoint."""
-        other = Bucket(replace(self.bucket.endpoint, **changes), self.bucket.login, tries=self.bucket.tries)
+        other = Bucket(self.bucket.endpoint._replace(**changes), self.bucket.login, tries=self.bucket.tries)
         self._others.append(other)
         return other
 

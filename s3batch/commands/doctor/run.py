@@ -12,7 +12,6 @@ the credentials, ends with 4 before anything is tried, as it does everywhere.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.doctor.checks import run_checks
@@ -40,7 +39,7 @@ def run_doctor(settings: Settings, output: Output) -> int:
 
         return run_download_doctor(settings, output, _TRIES)
     started = time.monotonic()
-    patient = replace(settings, retries=min(settings.retries, _TRIES))
+    patient = settings._replace(retries=min(settings.retries, _TRIES))
     visit = Visit.from_settings(patient)
     visit.admit(Bucket.from_settings(patient, visit.target.bucket))
     try:

@@ -8,7 +8,6 @@ changes the object. The deletes are looked at together before the first of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -147,7 +146,6 @@ def enter_again(runner: JobRunner, begin: BeginPlanned) -> None:
     runner.journal.jobs.set_planned()
 
 
-@dataclass
 class ApplyJob(SyncJob):
     """A job whose operations are in the journal when it begins."""
 
@@ -177,7 +175,7 @@ class ApplyJob(SyncJob):
 
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they refuse what has drifted."""
-        return replace(super().make_brief(), exact=True)
+        return super().make_brief()._replace(exact=True)
 
     def run_planned_stages(self, coordinator: Coordinator) -> None:
         """Carry out the operations in the journal, stage by stage."""

@@ -5,7 +5,6 @@ A drift is another object in the source, another object or file in the target, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,7 +79,6 @@ def _enter_download(plan: SavedPlan | None, runner: JobRunner, wanted: DownloadS
         enter_plan(plan, runner, begin, PlannedDownloadCheck(wanted))
 
 
-@dataclass
 class ApplyTransfer(ApplyJob, TransferJob):
     """A transfer whose operations are in the journal when it begins."""
 
@@ -101,7 +99,6 @@ class ApplyTransfer(ApplyJob, TransferJob):
         yield from ApplyJob.find_drifts(self, [each for name, each in names.items() if name not in back])
 
 
-@dataclass
 class ApplyDownload(DownloadJob):
     """A download whose operations are in the journal when it begins."""
 
@@ -119,7 +116,7 @@ class ApplyDownload(DownloadJob):
 
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they refuse what has drifted."""
-        return replace(super().make_brief(), exact=True, extensions=EXACT_EXTENSIONS)
+        return super().make_brief()._replace(exact=True, extensions=EXACT_EXTENSIONS)
 
     def run_stages(
         self, coordinator: Coordinator, pages: Iterable[ListingPage], tree: TargetTree, folded: FoldedNames | None

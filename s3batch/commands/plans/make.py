@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.plans.plan_file import PlanWriter
 from s3batch.commands.sync.begin import begin_job
@@ -35,7 +34,7 @@ _BATCH = 500
 
 def save_plan(wanted: SyncSpec, output: Output, paths: PathList | None) -> int:
     """Plan an upload into the file that ``plan`` names; return the exit code."""
-    rehearsed = replace(wanted, settings=replace(wanted.settings, dry_run=True))
+    rehearsed = wanted._replace(settings=wanted.settings._replace(dry_run=True))
     target = f"{wanted.target.bucket}/{wanted.prefix}"
     with begin_plan_file(wanted.settings, wanted.source.root, target, wanted.settings.endpoint_url) as writer:
         return begin_job(rehearsed, output, partial(PlanningJob, writer=writer, paths=paths))
@@ -50,19 +49,21 @@ def begin_plan_file(settings: Settings, source: str, target: str, endpoint: str)
             "source": source,
             "target": target,
             "endpoint": endpoint,
-            "settings": replace(settings, command="apply", dry_run=False).public(),
+            "settings": settings._replace(command="apply", dry_run=False).public(),
         }
     )
     return writer
 
 
-@dataclass
 class PlanSaver(DirectionJob):
     """What a dry run does whose plan goes to a file, in any direction. A plan with a failure is not saved."""
 
-    writer: PlanWriter | None = field(default=None, kw_only=True)
-    _held: list[Operation] = field(default_factory=list, kw_only=True)
-    """Operations that are not written yet."""
+    def __init__(self, *common: Any, writer: PlanWriter, **more: Any) -> None:
+        """Take the writer of the plan, and what the job of a direction takes."""
+        super().__init__(*common, **more)
+        self.writer = writer
+        self._held: list[Operation] = []
+        """Operations that are not written yet."""
 
     def report_planned(self, operation: Operation) -> None:
         """Save one operation of the plan."""
@@ -85,14 +86,13 @@ class PlanSaver(DirectionJob):
             heads = look_up_by_head(self.bucket, unlisted)
             listed |= {each.key: each for each in heads if isinstance(each, ListedObject)}
         for each in self._held:
-            if self.writer is not None:
-                self.writer.add(each, listed[each.key])
+            self.writer.add(each, listed[each.key])
         self._held.clear()
 
     def print_end(self, document: Document) -> None:
         """Complete the plan if it is whole; print the end block."""
         place = self.settings.at_workspace(self.settings.plan)
-        if self.writer is not None and document["state"] == "done":
+        if document["state"] == "done":
             self.save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
             self.output.info(f"the plan is in {place}; to carry it out: s3batch apply {place}")
@@ -101,19 +101,19 @@ class PlanSaver(DirectionJob):
         super().print_end(document)
 
 
-@dataclass
 class NamedFilesPlanner(Planner):
     """Plans the files of a list. Each object is looked at first, because a plan tells the state of each."""
 
-    bucket: Bucket = field(kw_only=True)
-    """The target's."""
+    def __init__(self, *common: Any, bucket: Bucket, **more: Any) -> None:
+        """Take the target's bucket, and what any planner takes."""
+        super().__init__(*common, **more)
+        self.bucket = bucket
 
     def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
         record_by_head(self.journal, self.bucket, self.wanted.keys([file.path for file in files]))
         return super()._decide(files, bulk)
 
 
-@dataclass
 class SyncPlanSaver(PlanSaver, SyncJob):
     """The same for a job whose target is in S3."""
 
@@ -123,7 +123,6 @@ class SyncPlanSaver(PlanSaver, SyncJob):
         self.save_held()
 
 
-@dataclass
 class PlanningJob(SyncPlanSaver):
     """The plan of an upload."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def save_download_plan(wanted: DownloadSpec, output: Output, paths: PathList | None) -> int:
     """Plan a download into the file that ``plan`` names; return the exit code."""
-    rehearsed = replace(wanted, settings=replace(wanted.settings, dry_run=True))
+    rehearsed = wanted._replace(settings=wanted.settings._replace(dry_run=True))
     endpoint = settings_of_source(wanted.settings).endpoint_url
     with begin_plan_file(wanted.settings, wanted.place.url, wanted.root, endpoint) as writer:
         return begin_download(rehearsed, output, partial(PlanningDownload, writer=writer, paths=paths))
@@ -29,17 +28,15 @@ def save_download_plan(wanted: DownloadSpec, output: Output, paths: PathList | N
 
 def save_transfer_plan(wanted: TransferSpec, output: Output, paths: PathList | None) -> int:
     """Plan a transfer into the file that ``plan`` names; return the exit code."""
-    rehearsed = replace(wanted, settings=replace(wanted.settings, dry_run=True))
+    rehearsed = wanted._replace(settings=wanted.settings._replace(dry_run=True))
     target = f"{wanted.target.bucket}/{wanted.prefix}"
     with begin_plan_file(wanted.settings, wanted.place.url, target, wanted.settings.endpoint_url) as writer:
         return begin_job(rehearsed, output, partial(PlanningTransfer, writer=writer, paths=paths))
 
 
-@dataclass
 class PlanningDownload(PlanSaver, DownloadJob):
     """The plan of a download."""
 
 
-@dataclass
 class PlanningTransfer(SyncPlanSaver, TransferJob):
     """The plan of a transfer."""

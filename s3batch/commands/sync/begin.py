@@ -27,7 +27,7 @@ class MakeJob(Protocol[Spec_contra]):
     """Makes the job of a specification: the class of the job."""
 
     def __call__(
-        self, wanted: Spec_contra, runner: JobRunner, cluster: Cluster | None, *, fence: Fence | None
+        self, wanted: Spec_contra, runner: JobRunner, *, cluster: Cluster | None, fence: Fence | None
     ) -> JobDescription:
         """Return the job."""
 
@@ -85,7 +85,7 @@ def begin_job(
         if settings.plugin:
             output.info(f'Synchronizing with bucket "{wanted.target.bucket}"')
         try:
-            return runner.run(make_job(wanted, runner, cluster, fence=fence))
+            return runner.run(make_job(wanted, runner, cluster=cluster, fence=fence))
         except DeclinedError as error:
             from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.settings.bandwidth import read_bandwidth
@@ -74,4 +73,4 @@ def build_cluster_executor(cluster: Cluster, settings: Settings, brief: Brief, *
 
     count = min(cluster.count, in_flight)
     share = read_bandwidth(settings.bandwidth) / count
-    return DaskExecutor(cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
+    return DaskExecutor(cluster, brief._replace(limit=max(1, in_flight // count), bandwidth=share), count)

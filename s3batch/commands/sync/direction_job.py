@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from s3batch.coordinator.job_description import JobDescription
@@ -35,26 +34,28 @@ class DirectionSpec(Protocol):
         """The job's settings."""
 
 
-@dataclass
 class DirectionJob(JobDescription):
     """One run of such a job."""
 
     wanted: DirectionSpec
-    runner: JobRunner
-    totals: Totals = field(default_factory=Totals, kw_only=True)
-    changed: bool = field(default=False, kw_only=True)
-    """True if this run changed the target, or would have."""
-    wrote: bool = field(default=False, kw_only=True)
-    """True if it stored an object of its own."""
-    plan: Spool = field(default_factory=Spool, kw_only=True)
-    """The plan of a dry run, for its JSON document."""
-    kept: CountedPaths = field(default_factory=CountedPaths, kw_only=True)
-    """Names of deletes that were skipped, because the file or the object changed meanwhile."""
-    left_empty: bool = field(default=False, kw_only=True)
-    """True if the filters have left nothing of the source."""
-    _withheld: bool = field(default=False, kw_only=True)
-    """True if no delete was begun, because something else failed."""
-    _bucket: Bucket | None = field(default=None, kw_only=True)
+
+    def __init__(self, wanted: DirectionSpec, runner: JobRunner) -> None:
+        self.wanted = wanted
+        self.runner = runner
+        self.totals = Totals()
+        self.changed = False
+        """True if this run changed the target, or would have."""
+        self.wrote = False
+        """True if it stored an object of its own."""
+        self.plan = Spool()
+        """The plan of a dry run, for its JSON document."""
+        self.kept = CountedPaths()
+        """Names of deletes that were skipped, because the file or the object changed meanwhile."""
+        self.left_empty = False
+        """True if the filters have left nothing of the source."""
+        self._withheld = False
+        """True if no delete was begun, because something else failed."""
+        self._bucket: Bucket | None = None
 
     @property
     @abstractmethod

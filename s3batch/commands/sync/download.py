@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -125,18 +124,22 @@ def begin_download_row(runner: JobRunner, wanted: DownloadSpec, plan: str) -> No
     )  # fmt: skip
 
 
-@dataclass
 class DownloadJob(DirectionJob):
     """One run of a download, from listing to report."""
 
     wanted: DownloadSpec
-    paths: PathList | None = None
-    """The list of files that was read; a resumed job finds it in the journal."""
     _named: ListedKeys | None = None
-    """The objects of that list, in the place of a listing."""
-    cluster: Cluster | None = field(default=None, kw_only=True)
-    _proved: dict[str, int] | None = field(default=None, kw_only=True)
+    """The objects of a list, in the place of a listing."""
+    _proved: dict[str, int] | None = None
     """The proofs of content, once everything is fetched: counting them reads every row."""
+
+    def __init__(
+        self, wanted: DownloadSpec, runner: JobRunner, *, cluster: Cluster | None = None, paths: PathList | None = None
+    ) -> None:
+        super().__init__(wanted, runner)
+        self.cluster = cluster
+        self.paths = paths
+        """The list of files that was read; a resumed job finds it in the journal."""
 
     @property
     def bucket(self) -> Bucket:

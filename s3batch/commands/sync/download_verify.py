@@ -7,7 +7,6 @@ object is read where nothing else proves what it holds.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.cluster import open_target_cluster
@@ -23,8 +22,10 @@ from s3batch.reporting.json_stream import Spool
 from s3batch.settings.direction import settings_of_source
 
 if TYPE_CHECKING:
+    from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
     from s3batch.worker.context import Brief
 
 
@@ -40,14 +41,17 @@ def run_download_verify(settings: Settings, output: Output) -> int:
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url)
-        return runner.run(DownloadVerifyJob(wanted, runner, paths, cluster=cluster))
+        return runner.run(DownloadVerifyJob(wanted, runner, paths=paths, cluster=cluster))
 
 
-@dataclass
 class DownloadVerifyJob(ComparingJob, DownloadJob):
     """A rehearsal that goes on after failures, since it changes nothing."""
 
-    differences: Spool = field(default_factory=Spool)
+    def __init__(
+        self, wanted: DownloadSpec, runner: JobRunner, *, cluster: Cluster | None, paths: PathList | None
+    ) -> None:
+        super().__init__(wanted, runner, cluster=cluster, paths=paths)
+        self.differences = Spool()
 
     @property
     def is_thorough(self) -> bool:
@@ -56,4 +60,4 @@ class DownloadVerifyJob(ComparingJob, DownloadJob):
 
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they read objects where nothing else proves the content."""
-        return replace(super().make_brief(), reads_back=True)
+        return super().make_brief()._replace(reads_back=True)

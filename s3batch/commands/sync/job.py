@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
     from s3batch.coordinator.job_description import Document
+    from s3batch.coordinator.job_runner import JobRunner
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.late_requests import Replan
@@ -81,21 +81,26 @@ def run_sync(settings: Settings, output: Output) -> int:
     return begin_job(wanted, output, partial(SyncJob, paths=paths))
 
 
-@dataclass
 class SyncJob(DirectionJob):
     """One run of a sync job, from listing to report."""
 
     wanted: SyncSpec
-    cluster: Cluster | None = None
-    clock: Callable[[], float] = time.monotonic
-    """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
-    paths: PathList | None = None
-    """The list of files that was read; a resumed job finds it in the journal."""
-    fence: Fence | None = None
-    """The fence that is looked at before each later stage."""
     source_login: Login | None = None
     """The sign-in of a source in S3."""
     _replanner: Replanner | None = None
+
+    def __init__(
+        self, wanted: SyncSpec, runner: JobRunner, *, cluster: Cluster | None = None, paths: PathList | None = None,
+        fence: Fence | None = None, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        super().__init__(wanted, runner)
+        self.cluster = cluster
+        self.fence = fence
+        """The fence that is looked at before each later stage."""
+        self.clock = clock
+        """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
+        self.paths = paths
+        """The list of files that was read; a resumed job finds it in the journal."""
 
     @property
     def bucket(self) -> Bucket:

@@ -9,7 +9,6 @@ one server has both sides, and stream through themselves where not.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,6 @@ def run_transfer(settings: Settings, output: Output) -> int:
     return begin_job(wanted, output, partial(TransferJob, paths=paths))
 
 
-@dataclass
 class TransferJob(SyncJob):
     """One run of a transfer."""
 
@@ -171,7 +169,7 @@ class TransferJob(SyncJob):
     def make_brief(self) -> Brief:
         """Return what the workers have to know."""
         source = SourceBucket(self.source.endpoint, self.wanted.place.prefix, copies=not self.streams)
-        return replace(super().make_brief(), source=source)
+        return super().make_brief()._replace(source=source)
 
     def make_delete_check(self) -> DeleteCheck:
         """Return the check before deletes: a worker asks the source."""

@@ -7,7 +7,6 @@ whether they hold the same.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.cluster import open_source_cluster
@@ -25,9 +24,11 @@ from s3batch.reporting.json_stream import Spool
 
 if TYPE_CHECKING:
     from s3batch.coordinator.coordinator import Coordinator
+    from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.planner import Planner
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
     from s3batch.worker.context import Brief
 
 
@@ -44,21 +45,24 @@ def run_transfer_verify(settings: Settings, output: Output) -> int:
     ):
         runner = JobRunner(wanted.settings, output, journal, signals)
         runner.begin(wanted.source.root, place)
-        return runner.run(TransferVerifyJob(wanted, runner, cluster, paths=paths))
+        return runner.run(TransferVerifyJob(wanted, runner, cluster=cluster, paths=paths))
 
 
-@dataclass
 class TransferVerifyJob(ComparingJob, TransferJob):
     """A rehearsal that goes on after failures, since it changes nothing."""
 
-    differences: Spool = field(default_factory=Spool)
+    def __init__(
+        self, wanted: TransferSpec, runner: JobRunner, *, cluster: Cluster | None, paths: PathList | None
+    ) -> None:
+        super().__init__(wanted, runner, cluster=cluster, paths=paths)
+        self.differences = Spool()
 
     def watch_blocked_uploads(self) -> None:
         """Have no object wait for another one."""
 
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they read objects where nothing else proves the content."""
-        return replace(super().make_brief(), reads_back=True)
+        return super().make_brief()._replace(reads_back=True)
 
     def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
         """Compare everything else."""

@@ -10,7 +10,6 @@ of the job's. Without a backup the versions of the bucket tell what was there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,8 +79,7 @@ def _is_in_bucket(job: Job) -> bool:
 
 def _make_undo_settings(begun: Settings, journal: str, given: Settings) -> Settings:
     """Return the settings of the undo: those of the job that are about the target. It reads no source."""
-    return replace(
-        begun, command="undo", job="", journal=journal, source=given.journal_directory(), strip_prefix="", delete=False,
+    return begun._replace(command="undo", job="", journal=journal, source=given.journal_directory(), strip_prefix="", delete=False,
         newest_wins="", dry_run=False, include=(), exclude=(), exclude_from=(), filter_order=(), object_manifest=False,
         files_from="", files_from0="", json=given.json,
     )  # fmt: skip
@@ -130,11 +128,10 @@ class UndoRowCheck(PlannedRowCheck):
         return operation
 
 
-@dataclass
 class UndoJob(ApplyJob):
     """One run of an undo."""
 
-    _undone: list[Job] = field(default_factory=list)
+    _undone: tuple[Job, ...] = ()
     """The job and those it continues, the oldest first."""
 
     def make_row_check(self, *, is_foreign: bool) -> UndoRowCheck:
@@ -156,7 +153,7 @@ class UndoJob(ApplyJob):
     def _plan_undo(self) -> None:
         """Put all operations into the journal, in one transaction."""
         journal, changes = self.journal, self.journal.reversals
-        self._undone = _find_chain(journal, journal.jobs.current.plan.removeprefix(_PLAN))
+        self._undone = tuple(_find_chain(journal, journal.jobs.current.plan.removeprefix(_PLAN)))
         numbers = [job.number for job in self._undone]
         changes.collect(numbers)
         self._collect_backups()
