@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s3batch.journal import Journal
-    from s3batch.model import Comparison, FileToCompare, Operation, Result
+    from s3batch.model import Comparison, Operation, Result
 
 AT_ONCE = 200
 """Files of one piece of work: so few that a worker tells of them several times in the time of asking for more."""
@@ -54,8 +54,8 @@ class Comparisons:
         """Files whose comparison has not ended."""
         self._ended = self._equal = 0
         """Comparisons that have ended, and those of them that found a file equal."""
-        self._facts: list[tuple[FileToCompare, str, float]] = []
-        """Of equal files, not yet in the journal. A kill loses them, which costs comparing these files again."""
+        self._facts: list[tuple[Comparison, float]] = []
+        """Of equal files, each with the date of its object, not yet in the journal. A kill loses them, which costs comparing these files again."""
 
     @property
     def waiting(self) -> int:
@@ -104,16 +104,16 @@ class Comparisons:
 
         files = self._given.pop(result.id)
         self.open -= len(files)
-        ended = list(zip(files, read_dates(result), strict=True))
-        equal = [(each, date) for each, date in ended if date != UNKNOWN]
+        ended = list(zip(files, dates := read_dates(result), strict=True))
+        equal = [each for each in ended if each[1] != UNKNOWN] if UNKNOWN in dates else ended
         self._ended += len(files)
         self._equal += len(equal)
-        self._facts += [(file, fingerprint, date) for (file, fingerprint), date in equal]
+        self._facts += equal
         if len(self._facts) >= _FACTS_AT_ONCE or not self.open:
             self.write_facts()
-        before = self._journal.objects.find_done_before([each.file.key for each, _ in equal])
+        before = self._journal.objects.find_done_before([file.key for (file, _), _ in equal])
         others = [each.to_operation() for each, date in ended if date == UNKNOWN] if len(equal) < len(files) else []
-        return SettledFiles(len(equal), any(date != ON_RECORD for _, date in equal), len(before), others)
+        return SettledFiles(len(equal), any(date > ON_RECORD for date in dates), len(before), others)
 
     def write_facts(self) -> None:
         """Have the journal hold what is known of equal files."""

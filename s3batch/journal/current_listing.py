@@ -100,7 +100,11 @@ class CurrentListing:
 
     def covers(self, keys: Sequence[str]) -> bool:
         """Return true if the listing goes on, and no further page changes the row of one of these keys."""
-        return self._in_order and max(map(_encode_for_order, keys), default=b"") <= self._reached
+        return self._in_order and find_last_key(keys) <= self._reached
+
+    def has_reached(self, last: bytes) -> bool:
+        """Return the same for keys of which :func:`find_last_key` returns ``last``."""
+        return self._in_order and last <= self._reached
 
     def _record_in_order(self, objects: Sequence[ListedObject]) -> bool:
         """Write what differs from the rows. Return false, with nothing written, for a page that is not in order."""
@@ -137,6 +141,13 @@ class CurrentListing:
     def _recall(self, name: str) -> str | None:
         found: str | None = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))
         return found
+
+
+def find_last_key(keys: Sequence[str]) -> bytes:
+    """Return the key that SQLite, and S3's listings, sort last."""
+    if make_all_bindable(keys):
+        return max(keys, default="").encode()  # code points sort as their UTF-8 does
+    return max(map(_encode_for_order, keys))
 
 
 def _encode_for_order(key: str) -> bytes:

@@ -14,7 +14,7 @@ from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.current_listing import CurrentListing
 from s3batch.journal.database import Database, make_all_bindable, make_bindable
 from s3batch.journal.transaction import Transaction
-from s3batch.model import FILE, FileToCompare, KnownObject, ListedObject, Stamp
+from s3batch.model import FILE, Comparison, KnownObject, ListedObject, Stamp
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
@@ -227,13 +227,13 @@ class Objects:
         """
         return self._store.rows(_UNTOUCHED, self._range_of(keys, grain))
 
-    def read_listed(self, keys: Sequence[str], grain: float) -> dict[str, tuple[int, str, bool, int, str, str]]:
+    def read_listed(self, keys: Sequence[str], grain: float) -> dict[str, tuple[str, int, str, bool, int, str, str]]:
         """Return listed objects among the rows about ``keys``, by key; one of them may be left out.
 
-        Each is size, ETag, true if it is as the last own write made it, and of that write the size of the file, the
+        Each is key, size, ETag, true if it is as the last own write made it, and of that write the size of the file, the
         fingerprint and the checksum.
         """
-        return {row[0]: row[1:] for row in self._store.rows(_LISTED, self._range_of(keys, grain))}
+        return {row[0]: row for row in self._store.rows(_LISTED, self._range_of(keys, grain))}
 
     def read_fetched(
         self, keys: Sequence[str], grain: float
@@ -325,15 +325,15 @@ class Objects:
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.listing.since, self.listing.since))
         self._store.execute(_FORGET_DELETED.format(**names), span)
 
-    def learn_equal(self, files: Sequence[tuple[FileToCompare, str, float]]) -> None:
+    def learn_equal(self, files: Sequence[tuple[Comparison, float]]) -> None:
         """Record that files are equal to their listed objects.
 
-        Each comes with the fingerprint of its attributes, and LastModified of the object if S3 was asked, else 0.
+        Each comes with LastModified of the object if S3 was asked, else 0.
         """
         settled, since = int((self._current.job.started - YOUNG) * 1e9), self.listing.since
         values = []
-        plain = make_all_bindable([file.key for file, _, _ in files])
-        for (_, key, (_, size, mtime, ctime, device, inode), etag, _), fingerprint, date in files:
+        plain = make_all_bindable([file.key for (file, _), _ in files])
+        for ((_, key, (_, size, mtime, ctime, device, inode), etag, _), fingerprint), date in files:
             trusted, bound = ctime if ctime < settled else 0, key if plain else make_bindable(key)
             values.append((size, mtime, trusted, device, inode, fingerprint, date, date, bound, since, etag))
             self.asked += date > 0

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.journal.current_listing import find_last_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3batch.journal import Journal
-    from s3batch.model import LocalFile
     from s3batch.plan.spec import SyncSpec
     from s3batch.source.file_batch import FileBatch
     from s3batch.source.walk import Walk
@@ -34,7 +35,7 @@ class BesideListing:
     """The files of one walk that are decided while the listing goes on."""
 
     def __init__(self, wanted: SyncSpec, journal: Journal, walked: Walk, ahead: WalkAhead) -> None:
-        self.put_off: list[list[LocalFile]] = []
+        self.put_off: list[FileBatch] = []
         """Files that are to be decided, in the order of the walk."""
         self._wanted = wanted
         self._journal = journal
@@ -44,14 +45,16 @@ class BesideListing:
         """Files put off."""
         self._may = wanted.settings.trust_journal and not wanted.settings.list_digest
 
-    def steps(self, listing: Iterator[None], take: Callable[[FileBatch], list[LocalFile]]) -> Iterator[None]:
+    def steps(self, listing: Iterator[None], take: Callable[[FileBatch], FileBatch]) -> Iterator[None]:
         """Record the listing to its end; ``take`` decides unchanged files of a batch, and returns the others."""
-        batch: FileBatch | None = None
+        batch, last = None, b""
+        is_listed = self._journal.objects.listing.has_reached
         while True:
             if batch is None and self._goes_on():
                 batch = self._ahead.next_batch()
+                last = b"" if batch is None else find_last_key(self._wanted.keys(batch.paths))
                 self.let_walk_ahead()
-            if batch is not None and self._is_listed(batch):
+            if batch is not None and is_listed(last):
                 self._put_off(take(batch))
                 batch = None
             elif next(listing, _OVER) is _OVER:
@@ -65,8 +68,8 @@ class BesideListing:
         if self._journal.objects.listing.shown >= _LONG_LISTING:
             self._ahead.go_ahead()
 
-    def _put_off(self, files: list[LocalFile]) -> None:
-        if files:
+    def _put_off(self, files: FileBatch) -> None:
+        if len(files):
             self.put_off.append(files)
             self._count += len(files)
 
@@ -75,6 +78,3 @@ class BesideListing:
         walked = self.walked
         has_trouble = walked.problems or walked.kept.paths
         return self._may and not has_trouble and self._count < MOST_PUT_OFF
-
-    def _is_listed(self, batch: FileBatch) -> bool:
-        return self._journal.objects.listing.covers(self._wanted.keys(batch.paths))

@@ -12,11 +12,11 @@ with its facts as objects, costs three times as much.
 from __future__ import annotations
 
 import re
-from itertools import compress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from s3batch.model import Comparison, FileToCompare, LocalFile, Stage
+from s3batch.model import Comparison, FileToCompare, Stage
 from s3batch.objects.compare import LISTING_GRAIN
+from s3batch.source.file_batch import NO_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,15 +31,6 @@ BULK_SIZE = 1024 * 1024
 _MD5 = re.compile("[0-9a-f]{32}")
 
 
-class KeyedFile(NamedTuple):
-    """A file of a batch."""
-
-    file: LocalFile
-    key: str
-    fingerprint: str
-    """Of the attributes that its object is to have."""
-
-
 class BulkDecision:
     """Decides what it can of each batch of one job, and leaves the rest."""
 
@@ -52,62 +43,58 @@ class BulkDecision:
         self._compare = compare
         self._comparable: dict[str, tuple[bool, bool]] = {}
 
-    def take_unchanged(self, batch: FileBatch, keys: Sequence[str]) -> tuple[Sequence[str], list[LocalFile]]:
-        """Return the keys of files that are as the journal knows them, as their objects are, and the other files.
+    def take_unchanged(self, batch: FileBatch, keys: Sequence[str]) -> tuple[FileBatch, FileBatch]:
+        """Return the files that are as the journal knows them, as their objects are, and the other files.
 
         No key may be of an operation that a dead job has planned.
         """
         settings = self._wanted.settings
         if settings.list_digest or not settings.trust_journal or not len(batch):
-            return [], batch.make_files()
+            return NO_FILES, batch
         known = self._objects.read_untouched(keys, LISTING_GRAIN)
         if not known:
-            return [], batch.make_files()
+            return NO_FILES, batch
         rows = list(batch.make_rows(keys))
         if rows == known:
-            return keys, []
+            return batch, NO_FILES
         found = set(known)
-        unlike = [row not in found for row in rows]
-        left = list(compress(batch.make_files(), unlike))
-        return [key for key, is_left in zip(keys, unlike, strict=True) if not is_left], left
+        quiet = [row in found for row in rows]
+        return batch.select(quiet), batch.select([not each for each in quiet])
 
-    def have_compared(self, files: list[LocalFile], keys: Sequence[str]) -> list[LocalFile]:
+    def have_compared(self, batch: FileBatch, keys: Sequence[str]) -> FileBatch:
         """Have files compared of which that may show that they are equal to their objects; return those that are left."""
-        if self._compare is None or self._wanted.settings.list_digest or not files:
-            return files
-        describe = self._wanted.rules.describe
-        named = list(map(KeyedFile, files, keys, [describe(file[0])[1] for file in files]))
-        alike, left = self._split_alike(named)
-        if alike:
-            self._compare(alike)
-        return [each.file for each in left]
+        if self._compare is None or self._wanted.settings.list_digest or not len(batch):
+            return batch
+        alike = self._find_alike(batch, keys)
+        if found := list(filter(None, alike)):
+            self._compare(found)
+        return NO_FILES if len(found) == len(batch) else batch.select([each is None for each in alike])
 
-    def _split_alike(self, files: list[KeyedFile]) -> tuple[list[Comparison], list[KeyedFile]]:
-        """Return the files of which a read, and one HEAD at most, may show that they are equal to their objects."""
-        listed = self._objects.read_listed([each.key for each in files], LISTING_GRAIN)
-        alike: list[Comparison] = []
-        left: list[KeyedFile] = []
+    def _find_alike(self, batch: FileBatch, keys: Sequence[str]) -> list[Comparison | None]:
+        """Return for each file its comparison, if a read and one HEAD at most may show that it is equal to its object."""
+        listed = self._objects.read_listed(keys, LISTING_GRAIN)
+        alike: list[Comparison | None] = []
         last, trusts, new = self._wanted.last, self._wanted.settings.trust_journal, tuple.__new__
-        for each in files:
-            (path, stamp), key, fingerprint = each
+        for path, key, stamp, fingerprint in zip(
+            batch.paths, keys, batch.make_stamps(), batch.fingerprints, strict=True
+        ):
             found = listed.get(key)
-            if found is None or stamp.size > BULK_SIZE or (last.groups and self._wanted.stage(path) != Stage.MAIN):
-                left.append(each)
+            file_size = stamp[1]
+            if found is None or file_size > BULK_SIZE or (last.groups and self._wanted.stage(path) != Stage.MAIN):
+                alike.append(None)
                 continue
-            size, etag, is_own, local_size, own_print, checksum = found
+            _, size, etag, is_own, local_size, own_print, checksum = found
             may_read, may_ask = self._comparable.get(fingerprint) or self._find_comparable(path, fingerprint)
             known = None  # so S3 is asked for the attributes
             if trusts and is_own:
-                known = checksum if own_print == fingerprint and local_size == stamp.size else _UNLIKE
+                known = checksum if own_print == fingerprint and local_size == file_size else _UNLIKE
             if known is None:
-                may = may_ask and size == stamp.size and _MD5.fullmatch(etag) is not None
+                may = may_ask and size == file_size and _MD5.fullmatch(etag) is not None
             else:
                 may = may_read and known is not _UNLIKE and bool(known or _MD5.fullmatch(etag))
-            if may:
-                alike.append(new(Comparison, (new(FileToCompare, (path, key, stamp, etag, known)), fingerprint)))
-            else:
-                left.append(each)
-        return alike, left
+            file = (path, key, stamp, etag, known)
+            alike.append(new(Comparison, (new(FileToCompare, file), fingerprint)) if may else None)
+        return alike
 
     def _find_comparable(self, path: str, fingerprint: str) -> tuple[bool, bool]:
         attributes = self._wanted.rules.attributes(path)

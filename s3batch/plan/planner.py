@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from s3batch.journal import Facts, Journal
-    from s3batch.model import LocalFile
     from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.plan.renames import RenameFinder
     from s3batch.reporting.progress import Totals
@@ -133,18 +132,18 @@ class Planner:
     ) -> Iterator[None]:
         bulk, walked = BulkDecision(self.wanted, self.journal, self.compare), beside.walked
 
-        def take(batch: FileBatch) -> list[LocalFile]:
+        def take(batch: FileBatch) -> FileBatch:
             seen.see(batch.paths)
             return self._take_unchanged(batch, bulk)
 
         yield from beside.steps(listing, take)
-        for files in beside.put_off:
-            add(self._decide(files, bulk))
+        for batch in beside.put_off:
+            add(self._decide_batch(batch, bulk))
             yield
         while not ahead.is_over:
-            batch = ahead.next_batch(_PATIENCE)
-            if batch is not None:
-                add(self._decide(take(batch), bulk))
+            found = ahead.next_batch(_PATIENCE)
+            if found is not None:
+                add(self._decide_batch(take(found), bulk))
                 beside.let_walk_ahead()
             self._note_problems(walked, add)
             yield
@@ -189,34 +188,46 @@ class Planner:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 
-    def _take_unchanged(self, batch: FileBatch, bulk: BulkDecision) -> list[LocalFile]:
+    def _take_unchanged(self, batch: FileBatch, bulk: BulkDecision) -> FileBatch:
         """Decide the files of a batch that need nothing, and return the others."""
         keys = self.wanted.keys(batch.paths)
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
         if self.journal.objects.find_planned_before(keys):
-            return batch.make_files()
+            return batch
         quiet, left = bulk.take_unchanged(batch, keys)
-        if self.wanted.settings.delete and quiet:
-            self.journal.objects.mark_seen(quiet)
-        if quiet:
-            gone = {file.path for file in left}
-            sizes = [size for path, size in zip(batch.paths, batch.sizes, strict=True) if path not in gone]
-            count_decided(self.journal, self.totals, sizes if gone else batch.sizes, quiet)
+        if len(quiet):
+            quiet_keys = self.wanted.keys(quiet.paths) if len(left) else keys
+            if self.wanted.settings.delete:
+                self.journal.objects.mark_seen(quiet_keys)
+            count_decided(self.journal, self.totals, quiet.sizes, quiet_keys)
         return left
 
-    def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
-        """Decide for some files, or :class:`SourceEntry` of another kind; ``bulk`` has files compared."""
-        if not files:
+    def _decide_batch(self, batch: FileBatch, bulk: BulkDecision) -> list[Operation]:
+        """Return the operations of files; ``bulk`` has files compared."""
+        if not len(batch):
             return []
+        keys = self.wanted.keys(batch.paths)
+        planned = self._claim(keys)
+        left = batch if planned else bulk.have_compared(batch, keys)
+        return self._decide_left(left.make_files(), planned, batch.sizes)
+
+    def _decide(self, files: Sequence[SourceEntry]) -> list[Operation]:
+        """Return the operations of some :class:`SourceEntry`."""
         keys = self.wanted.keys([file.path for file in files])
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
+        return self._decide_left(files, self._claim(keys), [file.size for file in files])
+
+    def _claim(self, keys: Sequence[str]) -> set[str]:
+        """Note that these keys are no orphans; return those that a dead job has planned an operation for."""
         if self.wanted.settings.delete:
             self.journal.objects.mark_seen(keys)
-        planned = self.journal.objects.find_planned_before(keys)
+        return self.journal.objects.find_planned_before(keys)
+
+    def _decide_left(self, left: Sequence[Any], planned: set[str], sizes: Sequence[int]) -> list[Operation]:
+        """Return the operations of files that need a decision of their own; count those of ``sizes``."""
         quiet: list[str] = []
-        left = bulk.have_compared(list(files), keys) if bulk is not None and not planned else list(files)
         operations = self._decide_each(left, planned, quiet) if left else []
-        count_decided(self.journal, self.totals, [file.size for file in files], quiet)
+        count_decided(self.journal, self.totals, sizes, quiet)
         if self.blocked is not None:
             operations = self.blocked.place(operations)
         return operations if self.renames is None else self.renames.place(operations)

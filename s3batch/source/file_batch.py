@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import FILE, LocalFile, Stamp
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 Columns = tuple[Sequence[Any], ...]
 """Of each file the path, the size, mtime, ctime, device and inode, and the fingerprint of its attributes."""
-_NO_FILES: Columns = ((), (), (), (), (), (), ())
 
 
 class FileBatch:
@@ -27,7 +27,7 @@ class FileBatch:
     def from_files(cls, files: Sequence[LocalFile], describe: Callable[[str], str]) -> FileBatch:
         """Return the batch of files; ``describe`` returns the fingerprint of the attributes for a path."""
         if not files:
-            return cls(_NO_FILES)
+            return NO_FILES
         paths, stamps = zip(*files, strict=True)
         return cls((paths, *tuple(zip(*stamps, strict=True))[1:], list(map(describe, paths))))
 
@@ -39,18 +39,34 @@ class FileBatch:
         """Relative to the source."""
         return self.columns[0]
 
+    def select(self, wanted: Sequence[bool]) -> FileBatch:
+        """Return the batch of the files for which ``wanted`` is true."""
+        return FileBatch(tuple([list(compress(column, wanted)) for column in self.columns]))
+
     @property
     def sizes(self) -> Sequence[int]:
         """Bytes."""
         return self.columns[1]
+
+    @property
+    def fingerprints(self) -> Sequence[str]:
+        """Of the attributes that the objects are to have."""
+        return self.columns[6]
 
     def make_rows(self, keys: Sequence[str]) -> Iterable[tuple[str, int, int, int, int, str]]:
         """Return for each file key, size, mtime, ctime, inode and fingerprint."""
         _, sizes, mtimes, ctimes, _, inodes, prints = self.columns
         return zip(keys, sizes, mtimes, ctimes, inodes, prints, strict=True)
 
+    def make_stamps(self) -> list[Stamp]:
+        """Return the stamps of the files."""
+        new, kinds = tuple.__new__, [FILE] * len(self)
+        return [new(Stamp, stamp) for stamp in zip(kinds, *self.columns[1:-1], strict=True)]
+
     def make_files(self) -> list[LocalFile]:
         """Return the files themselves."""
-        paths, sizes, mtimes, ctimes, devices, inodes, _ = self.columns
-        new, stamps = tuple.__new__, zip([FILE] * len(paths), sizes, mtimes, ctimes, devices, inodes, strict=True)
-        return [new(LocalFile, (path, new(Stamp, stamp))) for path, stamp in zip(paths, stamps, strict=True)]
+        new = tuple.__new__
+        return [new(LocalFile, file) for file in zip(self.paths, self.make_stamps(), strict=True)]
+
+
+NO_FILES = FileBatch(((), (), (), (), (), (), ()))

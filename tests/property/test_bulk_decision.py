@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -110,12 +110,13 @@ def list_pages(wanted: SyncSpec, cases: list[Case], size: int) -> list[list[List
 
 def decide_in_bulk(
     wanted: SyncSpec, journal: Journal, alike: list[Comparison], files: list[LocalFile]
-) -> tuple[Sequence[str], list[LocalFile]]:
+) -> tuple[list[str], list[LocalFile]]:
     bulk = BulkDecision(wanted, journal, alike.extend)
     batch = FileBatch.from_files(files, wanted.rules.fingerprint)
     assert batch.make_files() == files
     quiet, left = bulk.take_unchanged(batch, wanted.keys(batch.paths))
-    return quiet, bulk.have_compared(left, wanted.keys([file.path for file in left]))
+    left = bulk.have_compared(left, wanted.keys(left.paths))
+    return wanted.keys(quiet.paths), left.make_files()
 
 
 def decide_alone(wanted: SyncSpec, journal: Journal, file: LocalFile, key: str) -> Operation | None:
@@ -192,9 +193,9 @@ def test_beside_the_listing_files_are_decided_as_after_it(journal, cases: list[C
     ahead, quiet = FakeWalk(batches), []
     bulk = BulkDecision(wanted, journal)
 
-    def take(batch: FileBatch) -> list[LocalFile]:
+    def take(batch: FileBatch) -> FileBatch:
         found, left = bulk.take_unchanged(batch, wanted.keys(batch.paths))
-        quiet.extend(found)
+        quiet.extend(wanted.keys(found.paths))
         return left
 
     def listing() -> Iterator[None]:
@@ -206,7 +207,7 @@ def test_beside_the_listing_files_are_decided_as_after_it(journal, cases: list[C
     beside = BesideListing(wanted, journal, walk, ahead)
     for _ in beside.steps(listing(), take):
         pass
-    put_off = [file for files in beside.put_off for file in files]
+    put_off = [file for batch in beside.put_off for file in batch.make_files()]
     left = [*put_off, *[file for batch in ahead.batches if batch for file in batch.make_files()]]
 
     assert sorted([*quiet, *wanted.keys([file.path for file in left])]) == sorted(

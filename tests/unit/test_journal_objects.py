@@ -9,6 +9,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import (
+    Comparison,
     FileToCompare,
     JobState,
     Kind,
@@ -304,7 +305,9 @@ def test_files_found_equal_in_bulk_become_facts(journal):
     list_again(journal, listed("a", etag="e", modified=100.5), listed("b", etag="e"), listed("c", etag="other"))
     equal = [FileToCompare(key, key, stamp(10), "e", None) for key in "abcd"]
 
-    journal.objects.learn_equal([(file, "print", date) for file, date in zip(equal, (0, 7.0, 7.0, 7.0), strict=True)])
+    journal.objects.learn_equal(
+        [(Comparison(file, "print"), date) for file, date in zip(equal, (0, 7.0, 7.0, 7.0), strict=True)]
+    )
 
     assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 100.5, "print", "")
     assert fact(journal, "b") == KnownObject("e", 10, stamp(10), 7.0, "print", "")
@@ -317,7 +320,7 @@ def test_a_fact_found_on_record_keeps_its_time_and_checksum(journal):
     before = [(key, KnownObject("e", 10, stamp(10, ctime_ns=0), 42.0, "print", "sum")) for key in "ab"]
     journal.objects.take_facts(before)
 
-    journal.objects.learn_equal([(FileToCompare("a", "a", stamp(10), "e", "sum"), "print", 0.0)])
+    journal.objects.learn_equal([(Comparison(FileToCompare("a", "a", stamp(10), "e", "sum"), "print"), 0.0)])
 
     assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 42.0, "print", "sum")
     assert journal.objects.asked == 0
@@ -327,6 +330,6 @@ def test_a_file_too_young_to_be_trusted_is_read_again_next_time(journal):
     young = stamp(10)._replace(ctime_ns=int((journal.jobs.current.started + 1) * 1e9))
     list_again(journal, listed("a", etag="e"))
 
-    journal.objects.learn_equal([(FileToCompare("a", "a", young, "e", None), "p", 7.0)])
+    journal.objects.learn_equal([(Comparison(FileToCompare("a", "a", young, "e", None), "p"), 7.0)])
 
     assert fact(journal, "a").local == young._replace(ctime_ns=0)

@@ -15,9 +15,6 @@ from s3batch.plan.listed_keys import look_up_by_head, record_by_head
 from s3batch.plan.planner import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
     from s3batch.model import Operation
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
     from s3batch.settings.table import Settings
+    from s3batch.source.file_batch import FileBatch
     from s3batch.source.path_list import PathList
 
 
@@ -109,9 +107,9 @@ class NamedFilesPlanner(Planner):
         super().__init__(*common, **more)
         self.bucket = bucket
 
-    def _decide(self, files: Sequence[Any], bulk: BulkDecision | None = None) -> list[Operation]:
-        record_by_head(self.journal, self.bucket, self.wanted.keys([file.path for file in files]))
-        return super()._decide(files, bulk)
+    def _decide_batch(self, batch: FileBatch, bulk: BulkDecision) -> list[Operation]:
+        record_by_head(self.journal, self.bucket, self.wanted.keys(batch.paths))
+        return super()._decide_batch(batch, bulk)
 
 
 class SyncPlanSaver(PlanSaver, SyncJob):
