@@ -233,7 +233,7 @@ class WorkerLoop:
         page[CURRENT] = 0
 
     def _compare_files(self) -> None:
-        from s3batch.worker.bulk import compare_alike  # noqa: PLC0415 - as above
+        from s3batch.worker.bulk import ON_RECORD, compare_alike, compare_on_record  # noqa: PLC0415 - as above
 
         files, transport, page, tools = self._files, self.transport, self._page, self._tools
         while files and transport.has_capacity:
@@ -241,9 +241,12 @@ class WorkerLoop:
             comparison.begun += 1
             page[BEGUN] += 1
             reach_failpoint("sending")
-            work = comparison.work
-            ended = partial(self._compared, comparison, index)
-            transport.loop.start(compare_alike(work.files[index], tools), ended, work.operation.id - index)
+            file, number = comparison.work.files[index], comparison.work.operation.id - index
+            page[CURRENT] = number
+            if compare_on_record(file, tools):
+                self._compared(comparison, index, ON_RECORD)
+                continue
+            transport.loop.start(compare_alike(file, tools), partial(self._compared, comparison, index), number)
 
     def _compared(self, comparison: BulkComparison, index: int, date: float) -> None:
         comparison.end_file(index, date)

@@ -67,12 +67,23 @@ def read_dates(result: Result) -> Sequence[float]:
     return dates
 
 
+def compare_on_record(file: FileToCompare, tools: Tools) -> bool:
+    """Return true if the file is equal to its object, by a read and what is on record of the object alone."""
+    path, _, stamp, etag, checksum = file
+    if checksum is None:
+        return False
+    body = tools.source.read_plainly(path, stamp)
+    return body is not None and md5(body, usedforsecurity=False).hexdigest() == etag
+
+
 @types.coroutine
 def compare_alike(file: FileToCompare, tools: Tools) -> Generator[Any, Any, float]:
     """Return :data:`UNKNOWN`, or that the file is equal to its object: see :func:`read_dates`."""
     path, key, stamp, etag, checksum = file
     try:
-        body = tools.source.read(path, stamp)
+        plain = tools.source.read_plainly(path, stamp)
+        body = tools.source.read(path, stamp) if plain is None else plain
+        del plain
         if md5(body, usedforsecurity=False).hexdigest() != etag and (
             not checksum or not _has_checksum(body, etag, checksum, tools)
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
-from s3batch.worker.bulk import ON_RECORD, UNKNOWN, BulkComparison, compare_alike, read_dates
+from s3batch.worker.bulk import ON_RECORD, UNKNOWN, BulkComparison, compare_alike, compare_on_record, read_dates
 from s3batch.worker.context import Brief, Tools, tools_for
 
 BODY = b"hello"
@@ -64,6 +65,24 @@ def test_a_file_is_equal_after_one_read_and_one_head(source: Path) -> None:
 
     assert date == seconds_of(DATE)
     assert [(call.name, call.key, dict(call.headers)) for call in calls] == [("HeadObject", "k/a.txt", {})]
+
+
+@pytest.mark.parametrize(
+    ("changes", "equal"),
+    [
+        pytest.param({"checksum": ""}, True, id="the ETag is the MD5"),
+        pytest.param({"checksum": "some"}, True, id="and a checksum is on record"),
+        pytest.param({"checksum": None}, False, id="the attributes are unknown"),
+        pytest.param({"checksum": "", "etag": MD5[::-1]}, False, id="another ETag"),
+        pytest.param({"checksum": "", "path": "gone"}, False, id="no such file"),
+        pytest.param({"checksum": "", "stamp": stamp_of(os.stat("/"))}, False, id="another stamp"),
+    ],
+)
+def test_a_file_on_record_is_equal_after_one_read(source: Path, changes, equal: bool) -> None:
+    os.utime(source / "a.txt", (1, 1))
+    time.sleep(0.05)  # a younger file is read after the next tick of the clock
+
+    assert compare_on_record(file_of(source, **changes), tools_of(source)) is equal
 
 
 @pytest.mark.parametrize(
