@@ -14,6 +14,7 @@ named, also after a file that could not be compared; that one is a failure, and 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
     from s3batch.errors import S3BatchError
@@ -117,26 +120,50 @@ class ComparingJob(JobDescription):
             _print_end_line(document, self.runner.settings, self.runner.output)
 
 
+@contextmanager
+def open_verify(settings: Settings, output: Output) -> Iterator[JobRunner]:
+    """Open the runner of a verify, with a journal of its own that is gone afterwards."""
+    with (
+        private.make_scratch_directory() as folder,
+        Journal.open(os.path.join(folder, "verify.db")) as journal,
+        watch_for_stop(max_duration=settings.max_duration) as signals,
+    ):
+        yield JobRunner(settings, output, journal, signals)
+
+
 def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(make_verify_settings(settings))
     place = f"{wanted.target.bucket}/{wanted.prefix}"
-    with (
-        open_source_cluster(wanted, place) as cluster,
-        private.make_scratch_directory() as folder,
-        Journal.open(os.path.join(folder, "verify.db")) as journal,
-        watch_for_stop(max_duration=settings.max_duration) as signals,
-    ):
-        runner = JobRunner(wanted.settings, output, journal, signals)
+    with open_source_cluster(wanted, place) as cluster, open_verify(wanted.settings, output) as runner:
         runner.begin(wanted.source.root, place)
         for warning in wanted.target.warnings:
-            journal.jobs.warn(warning)
+            runner.journal.jobs.warn(warning)
         return runner.run(VerifyJob(wanted, runner, cluster=cluster, paths=paths, known=_known_quirks(settings, place)))
 
 
-class VerifyJob(ComparingJob, SyncJob):
-    """A rehearsal that goes on after failures, since it changes nothing."""
+class ComparingSync(ComparingJob, SyncJob):
+    """A rehearsal that goes on after failures, since it changes nothing. The target is in S3."""
+
+    def __init__(self, wanted: SyncSpec, runner: JobRunner, *, cluster: Cluster | None, paths: PathList | None) -> None:
+        super().__init__(wanted, runner, cluster=cluster, paths=paths)
+        self.differences = Spool()
+
+    def watch_blocked_uploads(self) -> None:
+        """Have no object wait for another one."""
+
+    def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
+        """Compare everything else."""
+        for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
+            coordinator.run(stage)
+        planned = planning.plan_deletes(coordinator.add_deletes)
+        self.journal.jobs.set_stage(Stage.DELETE)
+        coordinator.run(Stage.DELETE, planned)
+
+
+class VerifyJob(ComparingSync):
+    """A comparison of files with objects."""
 
     def __init__(
         self, wanted: SyncSpec, runner: JobRunner, *, cluster: Cluster | None, paths: PathList | None, known: Quirks
@@ -144,13 +171,9 @@ class VerifyJob(ComparingJob, SyncJob):
         super().__init__(wanted, runner, cluster=cluster, paths=paths)
         self.known = known
         """The quirks of the store that syncs have found."""
-        self.differences = Spool()
 
     def find_renames(self) -> None:
         """Have a missing object be missing, whatever else there is."""
-
-    def watch_blocked_uploads(self) -> None:
-        """Have no upload wait for another object."""
 
     def may_compare_in_bulk(self) -> bool:
         """Return false: each comparison of a verify has its row, and its own words."""
@@ -160,14 +183,6 @@ class VerifyJob(ComparingJob, SyncJob):
         """Return what the workers have to know: they read objects where nothing else proves the content."""
         brief = super().make_brief()
         return brief._replace(extensions=EXTENSIONS, quirks=self.known.with_all(brief.quirks))
-
-    def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
-        """Compare everything else."""
-        for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
-            coordinator.run(stage)
-        planned = planning.plan_deletes(coordinator.add_deletes)
-        self.journal.jobs.set_stage(Stage.DELETE)
-        coordinator.run(Stage.DELETE, planned)
 
     def _compared_nothing(self) -> bool:
         return super()._compared_nothing() and not self.wanted.redirects

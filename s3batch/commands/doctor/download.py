@@ -11,13 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.commands.doctor.findings import Fact, RequestCheck, RequestOutcome
-from s3batch.commands.doctor.visit import Visit
+from s3batch.commands.doctor.visit import Visit, publish_findings
 from s3batch.errors import S3BatchError
 from s3batch.files.tree import TargetTree
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.target import Target
 from s3batch.plan.download_spec import DownloadSpec
-from s3batch.reporting.publish import publish_document
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket, bucket_refused_error
 from s3batch.settings.direction import settings_of_source
@@ -44,14 +43,7 @@ def run_download_doctor(settings: Settings, output: Output, tries: int) -> int:
         _examine_directory(visit, wanted.root)
     finally:
         visit.discharge()
-    found = visit.findings
-    publish_document(settings, output, found.document(visit.about(), time.monotonic() - started), found.verdict())
-    if not settings.json:
-        output.data(*found.table())
-        for warning in found.warnings:
-            output.warn(warning)
-        (output.error if found.exit_code else output.info)(found.verdict())
-    return found.exit_code
+    return publish_findings(visit, output, time.monotonic() - started)
 
 
 def _examine_source(visit: Visit) -> None:

@@ -15,11 +15,10 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.commands.doctor.checks import run_checks
-from s3batch.commands.doctor.visit import Visit
+from s3batch.commands.doctor.visit import Visit, publish_findings
 from s3batch.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.plan import quirk_memory
-from s3batch.reporting.publish import publish_document
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.direction import Direction, find_direction
 
@@ -48,14 +47,7 @@ def run_doctor(settings: Settings, output: Output) -> int:
         visit.discharge()
     for quirk in _remembered_quirks(settings, f"{visit.target.bucket}/{visit.target.prefix}"):
         visit.found(quirk)
-    found = visit.findings
-    publish_document(settings, output, found.document(visit.about(), time.monotonic() - started), found.verdict())
-    if not settings.json:
-        output.data(*found.table())
-        for warning in found.warnings:
-            output.warn(warning)
-        (output.error if found.exit_code else output.info)(found.verdict())
-    return found.exit_code
+    return publish_findings(visit, output, time.monotonic() - started)
 
 
 def _remembered_quirks(settings: Settings, target: str) -> list[Quirk]:

@@ -15,6 +15,8 @@ from s3batch.objects.redirects import Redirect, parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.quirks import Quirk, QuirkKind
+from s3batch.reporting.console import Output
+from s3batch.reporting.publish import publish_document
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import refused_for_good
@@ -122,3 +124,15 @@ class Visit:
                 hint=hint,
             )
         )
+
+
+def publish_findings(visit: Visit, output: Output, seconds: float) -> int:
+    """Print the findings of a visit that took so long; return the exit code."""
+    found, settings = visit.findings, visit.settings
+    publish_document(settings, output, found.document(visit.about(), seconds), found.verdict())
+    if not settings.json:
+        output.data(*found.table())
+        for warning in found.warnings:
+            output.warn(warning)
+        (output.error if found.exit_code else output.info)(found.verdict())
+    return found.exit_code

@@ -6,16 +6,12 @@ object is read where nothing else proves what it holds.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.cluster import open_target_cluster
 from s3batch.commands.sync.download import DownloadJob
-from s3batch.commands.verify import ComparingJob, make_verify_settings
+from s3batch.commands.verify import ComparingJob, make_verify_settings, open_verify
 from s3batch.coordinator.job_runner import JobRunner
-from s3batch.coordinator.signals import watch_for_stop
-from s3batch.files import private
-from s3batch.journal import Journal
 from s3batch.plan.download_spec import DownloadSpec
 from s3batch.plan.file_list import open_file_list
 from s3batch.reporting.json_stream import Spool
@@ -33,13 +29,7 @@ def run_download_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     settings, paths = open_file_list(settings)
     wanted = DownloadSpec.from_settings(make_verify_settings(settings))
-    with (
-        open_target_cluster(wanted) as cluster,
-        private.make_scratch_directory() as folder,
-        Journal.open(os.path.join(folder, "verify.db")) as journal,
-        watch_for_stop(max_duration=settings.max_duration) as signals,
-    ):
-        runner = JobRunner(wanted.settings, output, journal, signals)
+    with open_target_cluster(wanted) as cluster, open_verify(wanted.settings, output) as runner:
         runner.begin(wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url)
         return runner.run(DownloadVerifyJob(wanted, runner, paths=paths, cluster=cluster))
 
