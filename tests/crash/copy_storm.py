@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.crash.scene import MIB, workers_of
+from tests.crash.scene import workers_of
 from tests.crash.storm_run import (
     break_network,
+    change_objects,
     expect_writes_late,
+    fill_source,
     hold_up,
     run_once,
     send_signal,
@@ -118,11 +120,7 @@ class CopyScene:
 
 def fill_buckets(scene: CopyScene, chance: random.Random) -> None:
     """Put what the source holds, and what an earlier run and other programs left in the target's bucket."""
-    for number in range(chance.randint(6, 24)):
-        scene.put_object(f"dir{number % 3}/f{number}", chance.randbytes(2000))
-    for path, size in (("large", 12 * MIB), ("dir1/other", 6 * MIB), ("wrong", 10), ("same", 10), ("empty", 0)):
-        scene.put_object(path, chance.randbytes(size))
-    scene.put_object("ünï cödé+%20.txt", b"name")
+    fill_source(scene, chance)
     for path, body in (
         ("wrong", b"old text.."),
         ("same", scene.objects["same"]),
@@ -134,19 +132,6 @@ def fill_buckets(scene: CopyScene, chance: random.Random) -> None:
     scene.foreign = {"outside": b"not of this prefix", f"{OUT}keep/mine": b"mine", "outer/f0": b"beside"}
     for key, body in scene.foreign.items():
         scene.target.put(key, body)
-
-
-def change_objects(scene: CopyScene, chance: random.Random) -> None:
-    """An object of the same size, one of another, one gone, one new; sometimes a large one."""
-    names = [path for path in scene.objects if path.startswith("dir")]
-    for path in chance.sample(names, 2):
-        scene.put_object(path, chance.randbytes(len(scene.objects[path])))
-    scene.put_object(chance.choice(names), chance.randbytes(chance.randint(0, 3000)))
-    if len(names) > 3:
-        scene.remove_object(chance.choice(names))
-    scene.put_object(f"new/{chance.randrange(5)}", chance.randbytes(50))
-    if chance.random() < 0.5:
-        scene.put_object("large", chance.randbytes(chance.choice([12 * MIB, 7 * MIB, 100])))
 
 
 def plant_orphans(scene: CopyScene, chance: random.Random) -> None:

@@ -22,8 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.crash.scene import MIB
-from tests.crash.storm_run import break_network, run_once, start_resume
+from tests.crash.storm_run import break_network, change_objects, fill_source, run_once, start_resume
 from tests.rig import buckets, program, servers
 from tests.rig.buckets import Bucket
 from tests.rig.proxy import FaultProxy
@@ -147,11 +146,7 @@ def make_download_scene(
 ) -> DownloadScene:
     """Fill the prefix, the directory and the one beside it."""
     scene = DownloadScene(bucket, proxy, {**environment, "AWS_ENDPOINT_URL": proxy.url}, directory / "site")
-    for number in range(chance.randint(6, 24)):
-        scene.put_object(f"dir{number % 3}/f{number}", chance.randbytes(2000))
-    for path, size in (("large", 12 * MIB), ("dir1/other", 6 * MIB), ("wrong", 10), ("same", 10), ("empty", 0)):
-        scene.put_object(path, chance.randbytes(size))
-    scene.put_object("ünï cödé+%20.txt", b"name")
+    fill_source(scene, chance)
     bucket.put("other/object", b"not of this prefix")
     scene.site.mkdir(exist_ok=True)
     for path, body in (
@@ -172,19 +167,6 @@ def make_download_scene(
 
 
 # --- what happens meanwhile ------------------------------------------------------------------
-
-
-def change_objects(scene: DownloadScene, chance: random.Random) -> None:
-    """An object of the same size, one of another, one gone, one new; sometimes a large one."""
-    names = [path for path in scene.objects if path.startswith("dir")]
-    for path in chance.sample(names, 2):
-        scene.put_object(path, chance.randbytes(len(scene.objects[path])))
-    scene.put_object(chance.choice(names), chance.randbytes(chance.randint(0, 3000)))
-    if len(names) > 3:
-        scene.remove_object(chance.choice(names))
-    scene.put_object(f"new/{chance.randrange(5)}", chance.randbytes(50))
-    if chance.random() < 0.5:
-        scene.put_object("large", chance.randbytes(chance.choice([12 * MIB, 7 * MIB, 100])))
 
 
 def change_files(scene: DownloadScene, chance: random.Random) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from tests.crash.scene import KILLS
+from tests.crash.scene import KILLS, MIB
 from tests.rig import program
 from tests.rig.faults import Delay, DuringReply, DuringRequest, Fault, Refuse, Reset
 from tests.rig.proxy import FaultProxy
@@ -45,6 +45,17 @@ class StormScene(Protocol):
     def journal(self) -> Path: ...
 
     def start(self, *, crash_at: str = "") -> subprocess.Popen[str]: ...
+
+
+class ChangingScene(Protocol):
+    """A scene whose source is objects."""
+
+    objects: dict[str, bytes]
+    """The content of each object now, by its path."""
+
+    def put_object(self, path: str, body: bytes) -> None: ...
+
+    def remove_object(self, path: str) -> None: ...
 
 
 Disturb = Callable[[subprocess.Popen[str]], Callable[[], None]]
@@ -125,6 +136,28 @@ def hold_up(proxy: FaultProxy, chance: random.Random) -> None:
 def expect_writes_late(scene: StormScene) -> None:
     """Have the program wait for writes of dead runs longer than one is held up."""
     scene.environment |= {"S3BATCH_TIMEOUT": f"{PATIENCE:g}", "S3BATCH_TEST_LONGEST_WAIT": "20"}
+
+
+def fill_source(scene: ChangingScene, chance: random.Random) -> None:
+    """Put the objects of a new source: small ones, two in parts, an empty one, and an odd name."""
+    for number in range(chance.randint(6, 24)):
+        scene.put_object(f"dir{number % 3}/f{number}", chance.randbytes(2000))
+    for path, size in (("large", 12 * MIB), ("dir1/other", 6 * MIB), ("wrong", 10), ("same", 10), ("empty", 0)):
+        scene.put_object(path, chance.randbytes(size))
+    scene.put_object("ünï cödé+%20.txt", b"name")
+
+
+def change_objects(scene: ChangingScene, chance: random.Random) -> None:
+    """An object of the same size, one of another, one gone, one new; sometimes a large one."""
+    names = [path for path in scene.objects if path.startswith("dir")]
+    for path in chance.sample(names, 2):
+        scene.put_object(path, chance.randbytes(len(scene.objects[path])))
+    scene.put_object(chance.choice(names), chance.randbytes(chance.randint(0, 3000)))
+    if len(names) > 3:
+        scene.remove_object(chance.choice(names))
+    scene.put_object(f"new/{chance.randrange(5)}", chance.randbytes(50))
+    if chance.random() < 0.5:
+        scene.put_object("large", chance.randbytes(chance.choice([12 * MIB, 7 * MIB, 100])))
 
 
 def send_signal(pids: list[int], number: int) -> None:

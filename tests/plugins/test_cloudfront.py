@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import uuid
 from functools import partial
 from urllib.parse import unquote
 
 import pytest
 
 from s3batch.commands.sync import cloudfront
-from tests.rig import buckets
+from tests.rig.distributions import make_distribution
 from tests.rig.faults import Refuse
-from tests.rig.servers import Server
 
 INVALIDATION = "CreateInvalidation"
 
@@ -21,25 +19,7 @@ INVALIDATION = "CreateInvalidation"
 @pytest.fixture
 def distribution(server) -> str:
     """The id of a new distribution."""
-    return distribution_on(server)
-
-
-def distribution_on(server: Server) -> str:
-    """Make a distribution and return its id."""
-    origin = {"Id": "o", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
-    config = {
-        "CallerReference": uuid.uuid4().hex,
-        "Origins": {"Quantity": 1, "Items": [origin]},
-        "DefaultCacheBehavior": {
-            "TargetOriginId": "o",
-            "ViewerProtocolPolicy": "allow-all",
-            "ForwardedValues": {"QueryString": False, "Cookies": {"Forward": "none"}},
-            "MinTTL": 0,
-        },
-        "Comment": "",
-        "Enabled": True,
-    }
-    return buckets.client(server, "cloudfront").create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+    return make_distribution(server)
 
 
 @pytest.fixture

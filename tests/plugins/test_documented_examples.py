@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.pipeline import EXAMPLES, settings_of
-from tests.plugins.test_cloudfront import distribution_on, paths
+from tests.plugins.test_cloudfront import paths
 from tests.rig import buckets
+from tests.rig.distributions import make_distribution
 
 BELOW = "target/location/"
 FILES = {
@@ -82,7 +83,7 @@ def test_delete_all_files_that_do_not_exist_on_the_local_files(step) -> None:
 
 def test_invalidate_a_specific_cloudfront_distribution(step) -> None:
     others = {
-        "cloudfront_distribution": distribution_on(step.bucket.server),
+        "cloudfront_distribution": make_distribution(step.bucket.server),
         "cloudfront_endpoint": step.proxy.url,
     }
 

@@ -117,8 +117,10 @@ def test_of_several_patterns(step, patterns, winner) -> None:
 
 def test_a8_nothing_flaps(step) -> None:
     settings = {"cache_control": {"*": "all", "*.txt": "txt", "*a.txt": "atxt"}}
-    step.run(settings)
 
+    run = step.run(settings)
+
+    assert given(run, "cache-control") == everywhere("all", "a.txt") | {"a.txt": "atxt"}
     step.is_settled(settings)
 
 
@@ -176,6 +178,7 @@ def test_t3_an_unknown_type_is_as_good_as_none(step, stored) -> None:
     step.bucket.put("a.unheard-of", b"x", ContentType=stored)
 
     step.is_settled({"source": "types"})
+    assert step.bucket.head("a.unheard-of")["ContentType"] == stored
 
 
 def test_t3_a_configured_type_is_not(step) -> None:
@@ -185,3 +188,4 @@ def test_t3_a_configured_type_is_not(step) -> None:
     run = step.run({"source": "types", "content_type": "application/octet-stream"})
 
     assert run.changed == [("CopyObject", "a.unheard-of")]
+    assert step.bucket.head("a.unheard-of")["ContentType"] == "application/octet-stream"

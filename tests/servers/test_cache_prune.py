@@ -22,6 +22,9 @@ def scene(tmp_path, bucket, proxy, env) -> CacheScene:
 def test_no_clean_up_takes_a_chunk_from_a_build(scene: CacheScene):
     run_rounds(scene, 3, seed=1)
 
+    assert len(scene.named()) > 1
+    assert scene.missing_chunks() == set()
+
 
 def test_in_the_end_nothing_is_left_that_nobody_names(scene: CacheScene):
     run_rounds(scene, 2, seed=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import boto3
@@ -10,7 +9,7 @@ import pytest
 
 from s3batch.commands.sync.cloudfront import connect_cloudfront, invalidate_paths
 from s3batch.errors import JobFailedError
-from tests.rig import buckets
+from tests.rig.distributions import make_distribution
 from tests.rig.servers import Server
 
 
@@ -30,21 +29,7 @@ def client(cloudfront: Server) -> Any:
 @pytest.fixture
 def distribution(cloudfront: Server) -> str:
     """The id of a new distribution."""
-    origin = {"Id": "o", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
-    config = {
-        "CallerReference": uuid.uuid4().hex,
-        "Origins": {"Quantity": 1, "Items": [origin]},
-        "DefaultCacheBehavior": {
-            "TargetOriginId": "o",
-            "ViewerProtocolPolicy": "allow-all",
-            "ForwardedValues": {"QueryString": False, "Cookies": {"Forward": "none"}},
-            "MinTTL": 0,
-        },
-        "Comment": "",
-        "Enabled": True,
-    }
-    made = buckets.client(cloudfront, "cloudfront").create_distribution(DistributionConfig=config)
-    return made["Distribution"]["Id"]
+    return make_distribution(cloudfront)
 
 
 def paths_of(client: Any, distribution: str, invalidation: str) -> list[str]:

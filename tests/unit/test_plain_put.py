@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.model import Kind, Operation, Reason, Result, Work
+from s3batch.model import Kind, Operation, Reason, Result
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3 import checksums, clock, put_heads, requests
 from s3batch.s3.answer_forms import AnswerForm
@@ -26,6 +26,7 @@ from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from s3batch.worker.plain_upload import PlainUpload
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step
+from tests.rig.short_way import carry_out_alone
 from tests.rig.stamps import stamp_at
 
 BODY = b"a plain body"
@@ -239,14 +240,7 @@ def upload_to(tmp_path: Path) -> Iterator[Callable[..., Upload]]:
                 time.sleep(AT_REST)
             stamp = stamp_at(path)
             operation = Operation(Kind.UPLOAD, f"{row}.txt", Reason.MISSING, f"{row}.txt", len(body), stamp, id=row)
-            runner.take([Work(operation)])
-            while runner.busy:
-                runner.turn(1.0)
-            (result,) = runner.results
-            runner.results.clear()
-            assert not runner._weight
-            assert not runner._heavy
-            return result
+            return carry_out_alone(runner, operation)
 
         return upload
 

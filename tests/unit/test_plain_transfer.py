@@ -24,6 +24,7 @@ from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, SourceBucket
 from s3batch.worker.plain_transfer import PlainTransfer, is_plain_transfer
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step
+from tests.rig.short_way import carry_out_alone
 
 ETAG = "0123456789abcdef0123456789abcdef"
 OTHER = ETAG[::-1]
@@ -184,14 +185,7 @@ def copy_at(tmp_path: Path) -> Iterator[Callable[..., Transfer]]:
         def copy(row: int, etag: str = ETAG, **changes: Any) -> Result:
             path = f"{row}.txt"
             operation = Operation(Kind.TRANSFER, path, Reason.MISSING, path, 5, spec=SourceObject(etag), id=row)
-            runner.take([Work(operation._replace(**changes))])
-            while runner.busy:
-                runner.turn(1.0)
-            (result,) = runner.results
-            runner.results.clear()
-            assert not runner._weight
-            assert not runner._heavy
-            return result
+            return carry_out_alone(runner, operation._replace(**changes))
 
         return copy
 
