@@ -592,7 +592,7 @@ def make_whole_work(operation: Operation) -> Work:
 
 
 class StoredResult(Result):
-    """The result of a plain upload or copy that worked, of which no more is to be said. It is sent as a :data:`ShortRow`."""
+    """The result of plain work that was done, of which no more is to be said. It is sent as a :data:`ShortRow`."""
 
     __slots__ = ()
 
@@ -601,16 +601,35 @@ class StoredResult(Result):
         return Result(*self)._replace(**changes)
 
 
-ShortRow = tuple[str, float, int, str, str, float, str, int]
-"""A stored result without the fields that say nothing: :data:`SHORT_FIELDS`, as the journal binds them."""
+ShortRow = tuple[Any, ...]
+"""A stored result without the fields that say nothing: :data:`SHORT_FIELDS`, as the journal binds them.
+
+That of a download begins with mtime, ctime, device and inode of its file.
+"""
 SHORT_FIELDS = ("request_id", "seconds", "sent", "etag", "checksum", "date", "fingerprint", "id")
+SENT_IN_ROW = SHORT_FIELDS.index("sent") - len(SHORT_FIELDS)
 shorten_result: Callable[[Result], ShortRow] = itemgetter(*map(Result._fields.index, SHORT_FIELDS))
-"""Returns the short row of a stored result."""
+"""Returns the short row of a stored result, without the stamp of a file."""
+_FILE_STATE = Stamp._fields.index("mtime_ns")
+
+
+def make_short_row(result: Result) -> ShortRow:
+    """Return the short row of a stored result."""
+    return shorten_result(result) if result.stamp is None else result.stamp[_FILE_STATE:] + shorten_result(result)
+
+
+def is_fetched_row(row: ShortRow) -> bool:
+    """Return whether a short row is of a download."""
+    return len(row) > len(SHORT_FIELDS)
 
 
 def expand_row(row: ShortRow) -> Result:
     """Return the result of a short row."""
-    return good_result(row[-1], *row[:-1])
+    told = row[-len(SHORT_FIELDS) :]
+    result = good_result(told[-1], *told[:-1])
+    if not is_fetched_row(row):
+        return result
+    return add_stamp(result, Stamp(FILE, row[SENT_IN_ROW], *row[: -len(SHORT_FIELDS)]))
 
 
 def make_deleted_result(rows: Sequence[int]) -> Result:
@@ -631,3 +650,8 @@ def good_result(
     """Return the result of a whole operation that worked, and of which no more is to be said: three times as quick."""
     told = (seconds, sent, etag, checksum, date, fingerprint)
     return _new(StoredResult, (row, WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time
+
+
+def add_stamp(result: StoredResult, stamp: Stamp) -> StoredResult:
+    """Return the result of a download, with the stamp of the file that it has left in its place."""
+    return _new(StoredResult, (*result[:-1], stamp))

@@ -32,6 +32,7 @@ from s3batch.model import (
     COMPARE,
     DELETE,
     DELETED,
+    SENT_IN_ROW,
     WHOLE,
     Kind,
     Operation,
@@ -344,7 +345,7 @@ class Coordinator:
         leased, heard = self._dispatcher.leased, self._deps.heard
         operations = [leased.pop(row[-1]) for row in stored]
         self._counts.settle_stored(operations)
-        self._deps.totals.bytes_settled += sum([row[2] for row in stored])
+        self._deps.totals.bytes_settled += sum([row[SENT_IN_ROW] for row in stored])
         for operation in operations:
             heard(operation, _STORED)
 

@@ -286,6 +286,10 @@ class WorkerLoop:
 
 def _choose_plain_works(brief: Brief) -> type[PlainWorks]:
     """Return the class that begins the plain work of a job."""
+    if brief.target is not None:
+        from s3batch.worker.plain_fetch import PlainFetches  # noqa: PLC0415 - an upload does not pay for it
+
+        return PlainFetches
     if brief.source is None:
         return PlainUploads
     from s3batch.worker.plain_transfer import PlainTransfers  # noqa: PLC0415 - few jobs read from S3

@@ -30,8 +30,8 @@ from s3batch.model import (
     Stamp,
     StoredResult,
     Work,
+    make_short_row,
     make_whole_work,
-    shorten_result,
 )
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Worker:
 
 def pack_results(results: list[Result]) -> tuple[list[tuple[Any, ...]], list[ShortRow]]:
     """Return results as bare tuples, and the short rows of those of which no more is to be said."""
-    stored = [shorten_result(result) for result in results if type(result) is StoredResult]
+    stored = [make_short_row(result) for result in results if type(result) is StoredResult]
     return [tuple(result) for result in results if type(result) is not StoredResult], stored
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import (
     DELETED,
+    DOWNLOAD,
     PART,
     RECONCILE,
     UPLOAD,
@@ -150,11 +151,9 @@ class WorkerState:
         while ready and len(works) < most:
             work = ready[0]
             operation = work.operation
-            if work[1:] == WHOLE_OPERATION and (operation.kind is UPLOAD or is_server_copy(operation)):
-                row, size = (
-                    operation.id,
-                    operation.size if operation.kind is UPLOAD else 0,
-                )  # nearly all: no further calls
+            has_content = operation.kind is UPLOAD or operation.kind is DOWNLOAD
+            if work[1:] == WHOLE_OPERATION and (has_content or is_server_copy(operation)):
+                row, size = operation.id, operation.size if has_content else 0  # nearly all: no further calls
                 if given and (totals[0] >= most_works or size > max(0, most_content - totals[1])):
                     break
                 totals[0] += 1

@@ -20,7 +20,7 @@ from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
-from s3batch.model import Kind, Operation, Result, ShortRow, SourceObject, Stage, State
+from s3batch.model import Kind, Operation, Result, ShortRow, SourceObject, Stage, State, is_fetched_row
 
 _HIGHEST = """
 SELECT max(
@@ -228,12 +228,15 @@ class Operations:
         self._transaction.commit()
 
     def settle_stored(self, stored: Sequence[ShortRow]) -> None:
-        """Record plain uploads and copies that the store has, in one transaction."""
+        """Record plain work that was done, in one transaction."""
         if not stored:
             return
         with self._transaction.batch():
             self._fresh.note_changed([max(row[-1] for row in stored)])
-            self._store.execute_many(rows.SETTLE_DONE, stored)
+            fetched = [row for row in stored if is_fetched_row(row)]
+            others = [row for row in stored if not is_fetched_row(row)] if fetched else stored
+            self._store.execute_many(rows.SETTLE_FETCHED, fetched)
+            self._store.execute_many(rows.SETTLE_DONE, others)
             self._current.count({}, {"left_open": -len(stored)})
         self._transaction.commit()
 

@@ -1,4 +1,4 @@
-"""The forms of answers to plain PUTs: known by their bytes, of which only some differ from one object to the next.
+"""The forms of answers to plain requests: known by their bytes, of which only some differ from one object to the next.
 
     answer ─ judged by the general way ─learn─> AnswerForm: status, headers in their order, document
     answer ─ the same bytes but for ETag, date, ids and other values that decide nothing ──> its values
@@ -26,6 +26,14 @@ _FIXED = frozenset(
 _WITHOUT_MD5 = frozenset(_FIXED - {"connection", "content-length"})
 """Headers beside which an ETag is not looked at as an MD5."""
 _NAME = re.compile(r"[A-Za-z0-9-]+\Z")
+_FIXED_FETCHED = (_FIXED - {"content-length"}) | {"x-amz-checksum-type"}
+"""The same headers of an answer with content, whose length differs, and the one that says what its checksum is of."""
+_NOT_WHOLE = frozenset({"transfer-encoding", "content-range", "x-amz-meta-s3cmd-attrs"})
+"""Headers of answers that are not plain: content in pieces or a part of it, and the time of a file among other values."""
+_CHECKSUM = "x-amz-checksum-"
+_TOLD_FETCHED = frozenset({"etag", "content-length", "last-modified", "x-amz-request-id", "x-amz-meta-mtime"})
+_ANY_VALUE = "[!-~](?:[ -~]*[!-~])?"
+_VALUES = {"etag": '"[!#-~]+"', "content-length": "[0-9]{1,18}"}
 _COMMON = {"date": "date", "x-amz-request-id": "id", "x-amz-version-id": "version"}
 """Headers whose values are told, and the groups that hold them."""
 
@@ -78,6 +86,41 @@ class AnswerForm(NamedTuple):
         return cls(re.compile(head.make_pattern(_COMMON) + "".join(opened) + re.escape(pieces[-1])))
 
 
+class FetchedForm(NamedTuple):
+    """The form of the usual answer to a GET, without the content."""
+
+    pattern: re.Pattern[str]
+    """With a group for the value of each header in ``names``."""
+    names: tuple[str, ...]
+    """Headers that decide something, and whose values differ, in lower case."""
+    fixed: Mapping[str, str]
+    """Headers that decide something, and whose values are the same in each answer of this form."""
+
+    @classmethod
+    def of(cls, answer: str) -> FetchedForm | None:
+        """Return the form of a head; ``None`` if it says more than that a whole object follows."""
+        head = _AnswerHead.parse(answer)
+        if head is None or head.rest or not head.values.keys() >= {"etag", "content-length", "last-modified"}:
+            return None
+        if not head.values.keys().isdisjoint(_NOT_WHOLE):
+            return None
+        fixed = {name: value for name, value in head.values.items() if name in _FIXED_FETCHED}
+        told = [name for name in head.values if name in _TOLD_FETCHED or name.startswith(_CHECKSUM)]
+        names = tuple(name for name in told if name not in fixed)
+        lines = [
+            f"{name}: *{re.escape(value)}" if (lower := name.lower()) in fixed
+            else f"{name}: *({_VALUES.get(lower, _ANY_VALUE)})" if lower in names
+            else f"{name}:[^\r\n]*"
+            for name, value in head.pairs
+        ]  # fmt: skip
+        return cls(re.compile("\r\n".join([re.escape(head.status), *lines, "\r\n"])), names, fixed)
+
+    def read(self, head: str) -> dict[str, str] | None:
+        """Return the headers of a head that decide something; ``None`` if it has another form."""
+        match = self.pattern.fullmatch(head)
+        return None if match is None else {**self.fixed, **dict(zip(self.names, match.groups(), strict=True))}
+
+
 _ELEMENT = re.compile(r"<(LastModified|ETag|Checksum[A-Z0-9a-z]+)>([^<>]*)(?=</)")
 _QUOTES = frozenset({("&quot;", "&quot;"), ("&#34;", "&#34;"), ('"', '"')})
 """Notations of the quotes around an ETag in a document."""
@@ -119,4 +162,4 @@ def _make_line_pattern(name: str, value: str, groups: Mapping[str, str]) -> str:
     group = groups.get(lower, "")
     if group == "etag":
         return f'{name}: *"(?P<etag>[!#-~]{{3,}})"'
-    return f"{name}: *(?P<{group}>[!-~](?:[ -~]*[!-~])?)" if group else f"{name}:[^\r\n]*"
+    return f"{name}: *(?P<{group}>{_ANY_VALUE})" if group else f"{name}:[^\r\n]*"

@@ -247,6 +247,8 @@ class Connection:
 
     def take_in(self, data: bytes) -> Response | None:
         """Take bytes of the response that were read elsewhere; return the answer once it is complete."""
+        if self._counts_body:
+            self._wire[0] += len(data)
         try:
             response = self._reply.feed(data)
         except ValueError as error:

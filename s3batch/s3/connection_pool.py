@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.event_loop import EventLoop, Handler, Task
     from s3batch.s3.head_forms import ExpectedHead
-    from s3batch.s3.plain_put import PlainPut
+    from s3batch.s3.plain_request import PlainRequest
 
 KEPT_FOR = 60.0
 """Seconds: a device between the ends may drop an idle connection without telling either."""
@@ -39,8 +39,8 @@ class PooledConnection(Connection):
     task: Task | None
     expects: ExpectedHead | None
     """Its request was sent in the short way, and its answer is read so: see :mod:`.expected_heads`."""
-    put: PlainPut | None
-    """Its task, if that was sent in the short way: see :mod:`.plain_put`."""
+    put: PlainRequest | None
+    """Its task, if that was sent in the short way: see :mod:`.plain_request`."""
     watched: int
     """The events; -1 once it is dropped."""
     handler: Handler

@@ -180,6 +180,17 @@ class EventLoop:
         self.parked -= 1
         self.resume(task, value, error)
 
+    def park(self, begin: Callable[[EventLoop, Done], None], done: Done) -> None:
+        """Have ``begin`` call ``done`` when something has happened; until then it counts as a parked coroutine."""
+        self.active += 1
+        self.parked += 1
+        begin(self, partial(self._leave, done))
+
+    def _leave(self, done: Done, value: object = None, error: BaseException | None = None) -> None:
+        self.active -= 1
+        self.parked -= 1
+        done(value, error)
+
     def fail(self, task: Task, error: Exception) -> None:
         """Raise ``error`` in the task in the next turn, so that a row of failures is no deep recursion."""
         self.call_later(0.0, lambda: self.resume(task, error=error))

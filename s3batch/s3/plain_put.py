@@ -1,78 +1,29 @@
-"""The short way of a plain PUT, the only one beside the general way: no coroutine, and each answer is looked at once.
-
-    PlainPut ─> head from a form ─> one send on a kept connection ─> an answer of the known form, with its proof ─> stored
-                                                          │                           │
-               anything else: it unfolds into a coroutine, and goes on in the general way from there
-
-Nothing is decided here but that nothing has to be decided. A task that has unfolded is like any other. Bodies
-(:mod:`.plain_body`) and copies (:mod:`.plain_copy`) go this way.
-"""
+"""Plain PUTs: the answer to one proves what is stored. Bodies (:mod:`.plain_body`) and copies (:mod:`.plain_copy`)."""
 
 from __future__ import annotations
 
-import ssl
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING
 
-from s3batch.s3.bounds import SLOWEST
-from s3batch.s3.connection import JOIN_UP_TO
-from s3batch.s3.event_loop import Task
-from s3batch.s3.sigv4 import UnsafeTextError
+from s3batch.s3.plain_request import PlainRequest
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Coroutine, Mapping
     from re import Match
-    from typing import Any
 
     from s3batch.s3.answer_forms import AnswerForm
-    from s3batch.s3.congestion_window import CongestionWindow
-    from s3batch.s3.connection import BrokenConnectionError
-    from s3batch.s3.connection_pool import ConnectionPool, PooledConnection
-    from s3batch.s3.event_loop import EventLoop
-    from s3batch.s3.put_heads import PutHeadWriter
-    from s3batch.s3.requests import Request, Response
-    from s3batch.s3.write_gate import WriteGate
 
 _FORMS_KEPT = 4
 """Forms of answers that are tried: a load balancer may have servers of several kinds before it."""
-_READ = 16 * 1024
-"""Bytes: a head of S3 has a few hundred."""
 
 Stored = tuple[str, str, str, str]
 """What the answer to a PUT tells: ETag, date, id of the request, id of the version. All but the ETag may be empty."""
 
 
-class PlainPut(Task, ABC):
-    """A PUT under way. Its ``call`` is that of the general way: who asks for it has the task unfold."""
+class PlainPut(PlainRequest, ABC):
+    """A PUT under way."""
 
-    __slots__ = ("_call", "begun", "body", "fingerprint", "headers", "key", "names", "values")
-
-    request_name: ClassVar[str]
-    """S3's name of the request."""
-    sends_body: ClassVar[bool]
-    """True if each request has a payload of its own."""
-    begun: float
-    """When it was begun, by the loop's clock."""
-
-    def __init__(
-        self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, names: tuple[str, ...],
-        values: tuple[str, ...],
-    ) -> None:  # fmt: skip
-        """``headers`` are those of all objects with this ``fingerprint``; ``names`` and ``values`` are its own, by name."""
-        self.row = row
-        self.key = key
-        self.body = body
-        self.headers = headers
-        self.fingerprint = fingerprint
-        self.names = names
-        self.values = values
-        self._call: Request | None = None
-        self.tries = self.lessons = 0
-
-    @abstractmethod
-    def make_request(self) -> Request:
-        """Return the request as the general way sends it."""
+    __slots__ = ()
+    method = "PUT"
 
     @abstractmethod
     def learn_form(self, answer: str) -> AnswerForm | None:
@@ -89,130 +40,18 @@ class PlainPut(Task, ABC):
         ``version`` may be empty.
         """
 
-    @abstractmethod
-    def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
-        """Return a coroutine that first yields ``request``, which was sent already, and the taker of its result."""
-
-    @property
-    def call(self) -> Request:
-        """The request that waits for a response."""
-        if self._call is None:
-            self.coroutine, self.done = self.unfold(self.make_request())
-            self._call = self.coroutine.send(None)
-        return self._call
-
-    @call.setter
-    def call(self, request: Request) -> None:
-        self._call = request
-
-
-class GeneralWay(NamedTuple):
-    """The functions of a transport by which every other request goes."""
-
-    begin: Callable[[Task, Request], None]
-    pump: Callable[[PooledConnection], None]
-    on_broken: Callable[[PooledConnection, BrokenConnectionError], None]
-
-
-class PlainPuts:
-    """Sends the plain PUTs of one transport, and takes their usual answers."""
-
-    def __init__(
-        self, pool: ConnectionPool, loop: EventLoop, window: CongestionWindow, writes: WriteGate, requests: Counter[str],
-        wire: list[int], general: GeneralWay,
-    ) -> None:  # fmt: skip
-        """All of them are the transport's."""
-        self._pool = pool
-        self._loop = loop
-        self._window = window
-        self._writes = writes
-        self._requests = requests
-        self._wire = wire
-        self._general = general
-        self._heads: PutHeadWriter | None = None
-        self._forms: dict[str, list[AnswerForm]] = {}
-        """By the name of the request."""
-
-    def use(self, heads: PutHeadWriter | None) -> None:
-        """Write heads with these from now on; with ``None`` every PUT goes the general way."""
-        self._heads = heads
-        self._forms.clear()
-
-    def send(self, put: PlainPut) -> None:
-        """Send a PUT. It ends with ``stored``, or in the general way."""
-        self._loop.active += 1
-        put.begun = now = self._loop.clock()
-        connection = self._pool.take_idle(now) if self._heads is not None and self._writes.is_open else None
-        if self._heads is None or connection is None:
-            self._general.begin(put, put.call)
-            return
-        try:
-            head = self._heads.of(put)
-        except UnsafeTextError:
-            self._pool.put_back(connection)
-            self._general.begin(put, put.call)
-            return
-        self._requests[put.request_name] += 1
-        connection.task = put
-        connection.progress = connection.begun = now
-        connection.deadline = now + self._pool.patience
-        try:
-            sent = _send_at_once(connection, head, put.body)
-        except OSError as error:
-            connection.await_answer(put.call)
-            self._general.on_broken(connection, connection.broken(error))
-            return
-        if sent == len(head) + len(put.body):
-            connection.put = put
-            self._wire[0] += len(put.body)
-            return
-        connection.deadline += len(put.body) / SLOWEST
-        connection.begin(head, put.body, request=put.call)
-        connection.note_sent(sent)
-        self._general.pump(connection)
-
-    def receive(self, connection: PooledConnection, put: PlainPut) -> Response | None:
-        """Read what has come; return a response that is not the usual one, once it is complete.
-
-        Raises BrokenConnectionError as :meth:`Connection.receive` does.
-        """
-        try:
-            data = connection.sock.recv(_READ)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            return None
-        except OSError as error:
-            raise connection.broken(error) from error
-        connection.put = None
-        found = self._find_proof(put, str(data, "latin-1"))
-        if found is None:
-            connection.await_answer(put.call)
-            response = connection.take_in(data) if data else None
-            return response or connection.receive()
-        connection.task = None
-        self._pool.put_back(connection)
-        self._window.grow()
-        self._loop.active -= 1
-        put.stored(*found, connection.progress - put.begun)
-        return None
-
-    def _find_proof(self, put: PlainPut, answer: str) -> Stored | None:
+    def read_answer(self, forms: list[AnswerForm], answer: bytes) -> Stored | None:
         """Return what an answer of a known form tells that proves the object; ``None`` for any other."""
-        forms = self._forms.setdefault(put.request_name, [])
+        text = str(answer, "latin-1")
         for form in forms:
-            match = form.pattern.fullmatch(answer)
+            match = form.pattern.fullmatch(text)
             if match is not None:
-                return put.read_proof(match)
-        learned = put.learn_form(answer) if len(forms) < _FORMS_KEPT else None
+                return self.read_proof(match)
+        learned = self.learn_form(text) if len(forms) < _FORMS_KEPT else None
         if learned is not None:
             forms.append(learned)
         return None
 
-
-def _send_at_once(connection: PooledConnection, head: bytes, body: bytes) -> int:
-    """Send as much as the socket takes in one call; return how many bytes."""
-    try:
-        if len(body) <= JOIN_UP_TO:
-            return connection.sock.send(head + body)
-        return 0 if connection.tls else connection.sock.sendmsg((head, body))
-    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-        return 0
+    def finish(self, told: Stored, seconds: float) -> None:
+        """Take what the answer has told."""
+        self.stored(*told, seconds)

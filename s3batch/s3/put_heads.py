@@ -1,6 +1,7 @@
-"""The heads of plain PUTs: all that requests of one second with the same attributes have in common is written once.
+"""The heads of plain requests: all that requests of one second with the same attributes have in common is written once.
 
     PUT {path} HTTP/1.1 ... x-amz-checksum-...: {checksum} ... x-amz-content-sha256: {payload} ... Signature={signature} ...
+    GET {path} HTTP/1.1 ... if-match: {etag} ... Signature={signature} ...
     PUT {path} HTTP/1.1 ... x-amz-copy-source: {source} ... x-amz-copy-source-if-match: {etag} ... Signature={signature} ...
 
 A head costs two digests and two joins of texts then. :mod:`s3batch.s3.request_heads` writes all others, and the same.
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.plain_put import PlainPut
+    from s3batch.s3.plain_request import PlainRequest
 
 _PLACE = "\1%d\1"
 """It stands in a form where each request has a value of its own, by the number of that."""
@@ -36,13 +37,13 @@ class _PutForm(NamedTuple):
     canonical: str
     """The canonical request, with places for path and values, and for the payload's hash twice if there is a body."""
     lines: str
-    """The head, with places for path and values, the payload's hash if there is a body, signature and length."""
+    """The head, with places for path and values, the payload's hash if there is a body, signature, and length of a PUT."""
     breaks: int
     """Line breaks of the canonical request."""
 
 
 class PutHeadWriter:
-    """Writes the heads of plain PUTs to one endpoint, signed with its credentials."""
+    """Writes the heads of plain requests to one endpoint, signed with its credentials."""
 
     def __init__(self, endpoint: Endpoint, signer: Signer) -> None:
         self._endpoint = endpoint
@@ -54,7 +55,7 @@ class PutHeadWriter:
         self._forms: dict[str, _PutForm] = {}
         """Of that second, by the fingerprint of the attributes."""
 
-    def of(self, put: PlainPut) -> bytes:
+    def of(self, put: PlainRequest) -> bytes:
         """Return the head of ``put``. Raises UnsafeTextError where its texts cannot go into a form."""
         second = int(time.time() + clock.offsets.get(self._place, 0.0))
         if second != self._second or len(self._forms) > _FORMS_KEPT:
@@ -72,20 +73,22 @@ class PutHeadWriter:
         if canonical.count("\n") != form.breaks or "\r" in canonical or "\0" in canonical:
             raise UnsafeTextError("the request holds a line break or NUL")
         signature = self._signer.sign_text(canonical, second)
-        return (form.lines % (path, *put.values, *hashes, signature, len(body))).encode("utf-8", "surrogateescape")
+        length = (len(body),) if put.method == "PUT" else ()
+        return (form.lines % (path, *put.values, *hashes, signature, *length)).encode("utf-8", "surrogateescape")
 
-    def _make_form(self, put: PlainPut) -> _PutForm:
+    def _make_form(self, put: PlainRequest) -> _PutForm:
         refuse_breaks("the path", self._front)  # keys are encoded
         places = [_PLACE % number for number in range(len(put.names))]
         headers = {"host": self._endpoint.host_header, **put.headers, **dict(zip(put.names, places, strict=True))}
         self._endpoint.access_headers().complete(put.request_name, headers)
-        form = self._signer.make_form("PUT", headers, _PAYLOAD if put.sends_body else EMPTY_SHA256, self._second)
+        form = self._signer.make_form(put.method, headers, _PAYLOAD if put.sends_body else EMPTY_SHA256, self._second)
         lines = "".join([f"{name}: {value}\r\n" for name, value in form.headers.items()])
         payloads = [_PAYLOAD] if put.sends_body else []
         canonical = _make_template(form.canonical, [*places, *payloads, *payloads])
         head = _make_template(f" HTTP/1.1\r\n{lines}authorization: {form.authorization}", [*places, *payloads])
         breaks = canonical.count("\n") + 1
-        return _PutForm(put.names, f"PUT\n%s{canonical}", f"PUT %s{head}%s\r\ncontent-length: %d{HEAD_END}", breaks)
+        length = "\r\ncontent-length: %d" if put.method == "PUT" else ""
+        return _PutForm(put.names, f"{put.method}\n%s{canonical}", f"{put.method} %s{head}%s{length}{HEAD_END}", breaks)
 
 
 def _make_template(text: str, places: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
 from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, UNREACHABLE, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
-from s3batch.s3.plain_put import GeneralWay, PlainPuts
+from s3batch.s3.plain_request import GeneralWay, PlainRequests
 from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
@@ -122,7 +122,7 @@ class Transport:
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant, self.wire)
         general = GeneralWay(self._begin, self._pump, self._on_broken)
-        self.puts = PlainPuts(self._pool, self.loop, self.window, self.writes, self.requests, self.wire, general)
+        self.puts = PlainRequests(self._pool, self.loop, self.window, self.writes, self.requests, self.wire, general)
         self._heads = self._make_heads(endpoint)
         if target is None:
             self.loop.on_expected_head = self._begin_expected

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.beneath import write_all
-from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, good_result, has_stamp, stamp_of
+from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, add_stamp, good_result, has_stamp, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_body
 from s3batch.s3 import requests
@@ -41,10 +41,10 @@ from s3batch.worker.object_requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Mapping
 
     from s3batch.model import Operation, Stamp, Work
-    from s3batch.s3.requests import Response
+    from s3batch.s3.requests import Request, Response
     from s3batch.worker.context import Tools
 
     General = Callable[[Work, Tools, "FirstAttempt | None"], Coroutine[Any, Any, list[Result]]]
@@ -56,21 +56,23 @@ def is_plain_fetch(work: Work) -> bool:
 
 
 @types.coroutine
-def fetch_plain(work: Work, tools: Tools, general: General) -> Generator[Any, Any, list[Result]]:
-    """Fetch a small object and return its result; have ``general`` go on where there is more to it than that."""
-    began = time.monotonic()
+def fetch_plain(
+    work: Work, tools: Tools, general: General, sent: tuple[Request, float] | None = None
+) -> Generator[Any, Any, list[Result]]:
+    """Fetch a small object and return its result; have ``general`` go on where there is more to it than that.
+
+    ``sent``: its request, which is yielded although it was sent already, and when that was.
+    """
+    request, began = sent if sent is not None else (make_get_request(work.operation), time.monotonic())
     operation, landing = work.operation, landing_of(tools)
     etag = operation.etag
-    request = make_get_request(operation)
     outcome: Response | RequestError
     try:
         outcome = response = yield request
         if response.status == 200 and etag and response.headers.get("etag") == f'"{etag}"' and not tools.found:
-            name, proof = _store_body(response, operation, tools)
+            name, proof = store_body(response, operation, tools)
             stamp: Stamp = yield Wait(partial(landing.begin_move, name, operation.path))
-            told = (operation.size, etag, "", seconds_of(response.headers.get("last-modified", "")), proof)
-            seconds, request_id = time.monotonic() - began, response.headers.get("x-amz-request-id", "")
-            return [good_result(operation.id, request_id, seconds, *told)._replace(stamp=stamp)]
+            return [make_fetched_result(operation, response.headers, proof, stamp, time.monotonic() - began)]
     except RequestError as error:
         outcome = error
     except OSError as error:
@@ -80,6 +82,15 @@ def fetch_plain(work: Work, tools: Tools, general: General) -> Generator[Any, An
         return [wrong_result(work, error)]
     results: list[Result] = yield from general(work, tools, FirstAttempt(request, outcome))
     return results
+
+
+def make_fetched_result(
+    operation: Operation, headers: Mapping[str, str], proof: str, stamp: Stamp, seconds: float
+) -> Result:
+    """Return the result of an object whose file has its place."""
+    date, request_id = seconds_of(headers.get("last-modified", "")), headers.get("x-amz-request-id", "")
+    result = good_result(operation.id, request_id, seconds, operation.size, operation.etag, "", date, proof)
+    return add_stamp(result, stamp)
 
 
 async def fetch_object(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> Result:
@@ -109,7 +120,7 @@ async def _fetch_whole(work: Work, tools: Tools, asked: FirstAttempt | None) -> 
     if not outcome.ok:
         return refused_object(work, outcome, request)
     require_same_object(outcome, operation)
-    store = partial(_store_body, outcome, operation, tools)
+    store = partial(store_body, outcome, operation, tools)
     name, proof = store() if operation.size <= BLOCK else await run_in_thread(store)
     stamp = await landing_of(tools).move_in(name, operation.path)
     return Result(
@@ -119,7 +130,7 @@ async def _fetch_whole(work: Work, tools: Tools, asked: FirstAttempt | None) -> 
     )  # fmt: skip
 
 
-def _store_body(response: Response, operation: Operation, tools: Tools) -> tuple[str, ContentProof]:
+def store_body(response: Response, operation: Operation, tools: Tools) -> tuple[str, ContentProof]:
     """Write the body into an unfinished file once its content is proved; return that file's name, and the proof.
 
     Raises OSError, or WrongContentError for other bytes than the object's. A large body is handled on a thread.

@@ -1,6 +1,6 @@
 """The copy of an object by the store, with nothing to check: one CopyObject, whose answer proves the content.
 
-    row ─> s3/plain_put.py ─> Result
+    row ─> s3/plain_request.py ─> Result
      │            └ any answer but the usual one ───────────┐
      └ redirects, tags that copies lose, attributes, ... ───┴─> worker/transfer.py, with what was received
 
@@ -25,7 +25,7 @@ from s3batch.s3.requests import name_copy_source
 from s3batch.s3.transport import send_request
 from s3batch.worker.copy_probe import must_probe_copies
 from s3batch.worker.dispatch import carry_out
-from s3batch.worker.plain_work import PlainWorks
+from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.source_object import are_copies_refused, find_pin
 from s3batch.worker.versions import with_version
 
@@ -90,7 +90,7 @@ class PlainTransfer(PlainCopy):
         return [each._replace(seconds=self.transfers.clock() - self.begun) for each in results]
 
 
-class PlainTransfers(PlainWorks):
+class PlainTransfers(PlainWrites):
     """Begins the plain transfers of one worker."""
 
     _sure: Quirks | None = None

@@ -1,6 +1,6 @@
 """The upload of a small file with nothing to check: one PUT, whose answer proves the body.
 
-    read ─> s3/plain_put.py ─> Result
+    read ─> s3/plain_request.py ─> Result
      │            └ any answer but the usual one ─┐
      └ gzip, a file that changed, ... ────────────┴─> worker/upload.py, with what was read and received
 
@@ -23,7 +23,7 @@ from s3batch.s3.responses import date_of, etag_of
 from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.source.reader import BLOCK
 from s3batch.worker.dispatch import carry_out
-from s3batch.worker.plain_work import PlainWorks
+from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.versions import VERSION_ID, with_version
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class PlainUpload(PlainBody):
         return self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)
 
 
-class PlainUploads(PlainWorks):
+class PlainUploads(PlainWrites):
     """Begins the plain uploads of one worker."""
 
     def begin(self, work: Work) -> bool:

@@ -1,4 +1,4 @@
-"""What plain uploads and plain copies share: who takes their results, and the headers of their attributes."""
+"""What plain work shares: who takes its results, and the headers of the attributes of what is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from s3batch.model import Attributes, Result, Work
-    from s3batch.s3.plain_put import PlainPuts
+    from s3batch.s3.plain_request import PlainRequests
     from s3batch.worker.context import Tools
 
 _HEADERS_KEPT = 4096
@@ -22,7 +22,7 @@ class PlainWorks(ABC):
     """Begins the plain work of one worker."""
 
     def __init__(
-        self, tools: Tools, puts: PlainPuts, clock: Callable[[], float], on_stored: Callable[[Result], None],
+        self, tools: Tools, puts: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
         on_ended: Callable[[int, int, int, list[Result]], None],
     ) -> None:  # fmt: skip
         """``on_ended`` takes the results of work that went the general way, after what it held."""
@@ -31,14 +31,25 @@ class PlainWorks(ABC):
         self.clock = clock
         self.on_stored = on_stored
         self.on_ended = on_ended
-        self.applies = not (tools.brief.extensions or tools.brief.is_guarded)
-        """False if no work of this job is plain."""
-        self._headers: dict[str, Mapping[str, str] | None] = {}
-        """By the fingerprint of the attributes, which is quicker to look up than they are."""
 
     @abstractmethod
     def begin(self, work: Work) -> bool:
         """Begin ``work`` if it is plain; return whether it is."""
+
+
+class PlainWrites(PlainWorks, ABC):
+    """Begins plain PUTs."""
+
+    def __init__(
+        self, tools: Tools, puts: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
+        on_ended: Callable[[int, int, int, list[Result]], None],
+    ) -> None:  # fmt: skip
+        """See :class:`PlainWorks`."""
+        super().__init__(tools, puts, clock, on_stored, on_ended)
+        self.applies = not (tools.brief.extensions or tools.brief.is_guarded)
+        """False if no work of this job is plain."""
+        self._headers: dict[str, Mapping[str, str] | None] = {}
+        """By the fingerprint of the attributes, which is quicker to look up than they are."""
 
     @abstractmethod
     def is_plain(self, attributes: Attributes) -> bool:

@@ -16,9 +16,11 @@ from s3batch.model import (
     Stamp,
     State,
     Step,
+    StoredResult,
+    add_stamp,
     expand_row,
     good_result,
-    shorten_result,
+    make_short_row,
 )
 
 
@@ -132,6 +134,29 @@ def test_deletes_that_succeed_together_are_done_and_no_others(journal: Journal):
 
 
 def test_a_stored_result_is_short_on_its_way_until_it_says_more():
-    assert expand_row(shorten_result(DONE)) == DONE
+    assert expand_row(make_short_row(DONE)) == DONE
     assert type(DONE._replace(id=2)) is Result
     assert DONE._replace(warning="a warning") == Result(*DONE)._replace(warning="a warning")
+
+
+def test_the_short_row_of_a_download_has_the_stamp_of_its_file(journal: Journal):
+    planned = [Operation(Kind.DOWNLOAD, f"k{number}", Reason.MISSING, f"f{number}", 5) for number in range(3)]
+    one, two, other = journal.operations.add(planned, lease=True)
+    fetched = add_stamp(good_result(one.id, "r", 0.5, 5, "e", "", 9.5, "checksum"), Stamp(FILE, 5, 1, 2, 3, 2**62))
+    plain = good_result(other.id, "r", 0.5, 5, "e", "", 9.5, "checksum")
+
+    assert expand_row(make_short_row(fetched)) == fetched
+    assert type(expand_row(make_short_row(fetched))) is StoredResult
+    journal.operations.settle_stored([make_short_row(fetched), make_short_row(plain)])
+    journal.operations.settle([(State.DONE, fetched._replace(id=two.id))])
+
+    rows = journal._store.rows("SELECT * FROM operation WHERE state = 'done' ORDER BY id")
+    first, second, third = ({**dict(zip(_columns_of(journal), row, strict=True)), "id": 0} for row in rows)
+    assert first == {**second, "key": "k0", "path": "f0"}
+    assert (first["mtime_ns"], first["inode"], first["state"], first["bytes"]) == (1, 2**62, "done", 5)
+    assert third["mtime_ns"] == 0
+    assert journal.outcomes.count_open() == 0
+
+
+def _columns_of(journal: Journal) -> list[str]:
+    return [row[1] for row in journal._store.rows("PRAGMA table_info(operation)")]

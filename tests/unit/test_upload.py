@@ -14,7 +14,8 @@ from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.faults import Fault, RequestError
-from s3batch.s3.plain_put import PlainPut, PlainPuts
+from s3batch.s3.plain_put import PlainPut
+from s3batch.s3.plain_request import PlainRequests
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, Tools, tools_for
@@ -56,7 +57,7 @@ class Way:
         self.results: list[Result] | None = None
         self.put: PlainPut | None = None
         uploads = PlainUploads(
-            tools, cast("PlainPuts", self), time.monotonic, on_stored=pytest.fail, on_ended=self._end
+            tools, cast("PlainRequests", self), time.monotonic, on_stored=pytest.fail, on_ended=self._end
         )
         if not uploads.begin(work):
             self._general = carry_out(work, tools)
