@@ -4,6 +4,9 @@
     gitignore  include, exclude     ``*`` ``?`` ``[...]`` stay inside a segment, ``**`` crosses; ``/`` anchors, ``!`` negates
 
 Both become regular expressions, which pickle. Matching is case-sensitive. Pure text: no file is looked at.
+
+A tree may bring its own patterns. So whatever stands between two stars is taken where it first occurs and not looked for
+again (an atomic group): the result is the same, and no pattern takes a time that grows with a power of its stars.
 """
 
 from __future__ import annotations
@@ -32,9 +35,8 @@ class _ParsedPattern(NamedTuple):
 
     def regex(self, *, below: bool) -> str:
         """Return the regex. Directories end with ``/``; with ``below`` everything under a match matches too."""
-        path = "".join(_translate_segment(segment, last) for segment, last in _iterate_with_last(self.segments))
         start = "" if self.anchored else "(?:.*/)?"
-        return start + path + _END[self.directory, below]
+        return start + _translate_path(self.segments) + _END[self.directory, below]
 
     def root(self) -> tuple[str, ...] | None:
         """Return the leading segments that every match begins with; ``None`` if it may match anywhere."""
@@ -44,21 +46,49 @@ class _ParsedPattern(NamedTuple):
         return self.segments[: next(wild, len(self.segments))]
 
 
-def _iterate_with_last(segments: tuple[str, ...]) -> Iterable[tuple[str, bool]]:
-    return ((segment, n == len(segments)) for n, segment in enumerate(segments, 1))
+def _translate_path(segments: tuple[str, ...]) -> str:
+    """Return the regex of segments: those between two ``**`` are taken at the first directory where they match."""
+    *runs, last = _split_at_double_stars(segments)
+    if not runs:
+        return _translate_run(last)
+    first, *between = ("".join(f"{_translate_segment(segment)}/" for segment in run) for run in runs)
+    middle = "".join(f"(?>(?:[^/]*/)*?{run})" for run in between if run)
+    return first + middle + (f"(?:.*/)?{_translate_run(last)}" if last else "[^/].*")
 
 
-def _translate_segment(segment: str, last: bool) -> str:
-    if segment == "**":
-        return "[^/].*" if last else "(?:.*/)?"
-    # a lone star must not take the nothing behind a directory's slash
-    name = "".join(map(_translate_token, _TOKEN.finditer(segment))) if segment != "*" else "[^/]+"
-    return name if last else f"{name}/"
+def _split_at_double_stars(segments: tuple[str, ...]) -> list[list[str]]:
+    """Return the runs of segments between ``**``; the first and the last may be empty."""
+    runs: list[list[str]] = [[]]
+    for segment in segments:
+        if segment == "**":
+            runs.append([])
+        else:
+            runs[-1].append(segment)
+    return runs
+
+
+def _translate_run(segments: list[str]) -> str:
+    return "/".join(map(_translate_segment, segments))
+
+
+def _translate_segment(segment: str) -> str:
+    if segment == "*":  # a lone star must not take the nothing behind a directory's slash
+        return "[^/]+"
+    pieces = [""]
+    for token in _TOKEN.finditer(segment):
+        if token["star"]:
+            pieces.append("")
+        else:
+            pieces[-1] += _translate_token(token)
+    head, *others = pieces
+    if not others:
+        return head
+    *middle, tail = others
+    return head + "".join(f"(?>[^/]*?{piece})" for piece in middle if piece) + f"[^/]*{tail}"
 
 
 def _translate_token(token: re.Match[str]) -> str:
-    if token["star"]:
-        return "[^/]*"
+    """Return the regex of one character."""
     if token["one"]:
         return "[^/]"
     if token["set"]:

@@ -135,3 +135,23 @@ def test_patterns_survive_pickling() -> None:
     patterns = Patterns.of(["*.js", "!keep.js", "/build/"])
 
     assert pickle.loads(pickle.dumps(patterns)) == patterns
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*a" * 22 + "*b",
+        "*[a]" * 15 + "b",
+        "?*" * 18 + "x",
+        "**/a/" * 9 + "b",
+        "**/*a*/" * 6 + "b",
+        "*a*a/**/" * 6 + "*b*c",
+    ],
+    ids=["stars", "sets", "question marks", "double stars", "double stars with stars", "an anchor"],
+)
+@pytest.mark.parametrize(
+    "path", ["a" * 250, "/".join("a" * 60), "/".join(["a" * 60] * 30)], ids=["long", "deep", "both"]
+)
+def test_a_pattern_of_many_stars_is_decided(pattern: str, path: str) -> None:
+    """Backtracking would take years: a tree may bring such a pattern."""
+    assert Patterns.of([pattern]).verdict(path) is None
