@@ -147,6 +147,8 @@ def require_needed_settings(settings: Settings) -> None:
     command = settings.command
     if settings.json and settings.json_lines:
         raise SettingsError("json and json_lines are both set", hint="choose one of them")
+    if settings.null and not (settings.files_from or settings.files_from0) and settings.origin("null").startswith("-"):
+        raise SettingsError("-0 is given without a list of files", hint="write --files-from FILE -0")
     if settings.report:
         from s3batch.reporting.report_files import require_known_forms  # noqa: PLC0415 - as below
 
@@ -181,7 +183,7 @@ def _require_key_pair(settings: Settings, *names: str) -> None:
 def _missing_bucket(settings: Settings) -> SettingsError:
     if settings.plugin:
         return SettingsError("Must set 'bucket'", hint="add bucket to the settings of the step")
-    source = "SOURCE " if settings.command in {"sync", "verify"} else ""
+    source = {"sync": "SOURCE ", "verify": "SOURCE ", "explain": "PATH SOURCE "}.get(settings.command, "")
     return SettingsError(
         "bucket is missing", hint=f"write s3batch {settings.command} {source}s3://BUCKET/PREFIX, or give --bucket"
     )

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NoReturn, TextIO
 
@@ -22,7 +23,7 @@ from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
-from s3batch.settings.parsing import unknown_name_error
+from s3batch.settings.parsing import parse_setting, unknown_name_error
 from s3batch.settings.schema import COMMANDS, REPORTING_COMMANDS, RESUMABLE
 from s3batch.settings.table import TABLE, Settings
 
@@ -79,7 +80,7 @@ class _Invocation:
         said += [word.removeprefix("--ping=") for word in words if word.startswith("--ping=")]
         variables = ["S3BATCH_PING", *(["PLUGIN_PING"] if plugin else [])]
         said += [self.environ.get(variable, "") for variable in variables]
-        return next((url.strip() for url in said if url.strip().lower().startswith(("http://", "https://"))), "")
+        return next(filter(None, map(_parse_ping, said)), "")
 
     @property
     def wants_document(self) -> bool:
@@ -92,6 +93,14 @@ class _Invocation:
         if self.settings:
             return self.settings.verbose >= 2
         return "-vv" in self.argv or sum(word in {"-v", "--verbose"} for word in self.argv) >= 2
+
+
+def _parse_ping(text: str) -> str:
+    """Return the URL of ``--ping``; empty for a text that is none."""
+    with suppress(SettingsError):
+        if text.strip().lower().startswith(("http://", "https://")):
+            return str(parse_setting(TABLE["ping"], text, "--ping"))
+    return ""
 
 
 def main(

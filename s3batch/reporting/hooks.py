@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3batch import __version__
 from s3batch.errors import EXIT_BUG, INTERRUPTED
@@ -110,7 +111,9 @@ def _post_once(url: str, data: IO[bytes] | None) -> str:
     import urllib.error  # noqa: PLC0415 - 30 ms that few runs pay
     import urllib.request  # noqa: PLC0415 - as above
 
+    url, login = _split_login(url)
     headers = {"User-Agent": f"s3batch/{__version__}", "Content-Type": "application/json", "Content-Length": "0"}
+    headers |= login
     if data is not None:
         headers["Content-Length"] = str(os.fstat(data.fileno()).st_size)
     try:
@@ -122,6 +125,16 @@ def _post_once(url: str, data: IO[bytes] | None) -> str:
     except (OSError, ValueError) as error:  # URLError is an OSError
         return str(getattr(error, "reason", "") or error)
     return f"HTTP {status}" if status >= _ERROR else ""
+
+
+def _split_login(url: str) -> tuple[str, dict[str, str]]:
+    """Return the URL without user and password, and the header that carries them: urllib takes them for a port."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    encoded = base64.b64encode(unquote(login).encode("utf-8", "surrogateescape")).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {encoded}"}
 
 
 def _run_bounded(work: Callable[[], str], seconds: float) -> str:

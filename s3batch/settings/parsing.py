@@ -184,7 +184,7 @@ def _parse_url(text: str, *, is_endpoint: bool) -> str:
     url = text if "://" in text else f"https://{text}"
     scheme, _, rest = url.partition("://")
     if "@" in rest:
-        raise ValueError("remove user and password; set access_key and secret_key")
+        raise ValueError("remove user and password" + "; set access_key and secret_key" * is_endpoint)
     if is_endpoint and ("?" in rest or "#" in rest):
         raise ValueError("remove everything from ? or # on")
     if scheme.lower() not in {"http", "https"} or not rest.strip("/") or any(letter.isspace() for letter in url):

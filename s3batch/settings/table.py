@@ -43,6 +43,7 @@ from s3batch.settings.schema import (
     Topic,
     define_setting,
 )
+from s3batch.settings.texts import secrets_of_url
 
 if TYPE_CHECKING:
     from s3batch.settings.ci_build import CIBuild
@@ -666,7 +667,9 @@ class Settings(NamedTuple):
 
     def secrets(self) -> tuple[str, ...]:
         """Return the values that no output may contain."""
-        return tuple(getattr(self, name) for name, row in TABLE.items() if row.secret and getattr(self, name))
+        found = (getattr(self, name) for name, row in TABLE.items() if row.secret and getattr(self, name))
+        is_url = self.on_done.lower().startswith(("http://", "https://"))
+        return (*found, *(secrets_of_url(self.on_done) if is_url else ()))
 
     def at_workspace(self, path: str) -> str:
         """Return the absolute form of ``path``, which is relative to the workspace."""

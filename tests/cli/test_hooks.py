@@ -26,6 +26,7 @@ class Listener(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[tuple[str, str, bytes]] = []
+        self.logins: list[str | None] = []
         self.statuses: list[int] = []
         self.stalls = False
 
@@ -39,6 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.logins.append(self.headers["Authorization"])
         self.server.got.append((self.path, self.headers["Content-Type"], body))
         if self.server.stalls:
             time.sleep(30)
@@ -119,6 +121,22 @@ def test_a_ping_tells_of_settings_that_cannot_be_read(call, workspace, listener,
     assert call("sync", ".", "s3://b/x", "--delte", *flags, env=ENV | more).code == 2
     assert call("jobs", "list", "--delte", env=ENV | more).code == 2
     assert [path for path, _, _ in listener.got] == ["/1/fail"]
+
+
+def test_the_user_and_password_of_a_url_are_sent_and_never_shown(call, sync, listener):
+    url = listener.url.replace("//", "//me:pass%20word@")
+
+    told = sync("--on-done", f"{url}/hook")
+    unheard = sync("--on-done", "http://me:pass%20word@127.0.0.1:1/")
+    refused = sync("--ping", f"{url}/ping")
+    shown = call("config", "sync", "--on-done", f"{url}/hook")
+
+    assert ([path for path, _, _ in listener.got], listener.logins) == (["/hook"], ["Basic bWU6cGFzcyB3b3Jk"])
+    assert (told.code, unheard.code, refused.code) == (0, 0, 2)
+    assert "on_done failed: " in unheard.err
+    assert "remove user and password\n" in refused.err
+    assert "pass" not in told.err + unheard.err + refused.err.replace("password", "")
+    assert "pass%20word" not in shown.out
 
 
 def test_a_refused_try_is_repeated(sync, listener):

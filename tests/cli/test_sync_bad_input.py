@@ -51,6 +51,7 @@ def sync(fake, clean_env, tmp_path) -> Callable[..., program.Finished]:
                      id="another endpoint without credentials"),
         pytest.param(["none", "s3://b/p"], {}, 2, "source 'none' (from argument SOURCE) does not exist", id="no source"),
         pytest.param(["/dev/null", "s3://b/p"], {}, 2, "device, pipe or socket", id="a device as source"),
+        pytest.param(["tree", "s3://b/p", "-0"], {}, 2, "-0 is given without a list", id="the end of paths without paths"),
         pytest.param(["tree", "s3://b/p", "--workers", "many"], {}, 2, "--workers", id="workers: many"),
         pytest.param(["tree", "s3://b/p"], {"S3BATCH_WORKERS": "many"}, 2, "S3BATCH_WORKERS", id="many in a variable"),
         pytest.param(["tree", "s3://b/p", "--part-size", "1KiB"], {}, 2, "--part-size", id="parts too small for S3"),
