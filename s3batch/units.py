@@ -11,9 +11,9 @@ import re
 from typing import NamedTuple
 
 _POWERS = "kmgtp"
-_SIZE = re.compile(r"([0-9][0-9_]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*(?:([kmgtp])(i?b)?|b)?(?:/s)?", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?", re.IGNORECASE)
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*(ms|us|µs|ns|[wdhms])", re.IGNORECASE)
+_SIZE = r"(?i)([0-9][0-9_]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*(?:([kmgtp])(i?b)?|b)?(?:/s)?"
+_NUMBER = r"(?i)[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?"
+_DURATION_PART = r"(?i)([0-9]+(?:\.[0-9]*)?)\s*(ms|us|µs|ns|[wdhms])"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BASES = {"0x": 16, "0o": 8, "0b": 2}
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
@@ -39,7 +39,7 @@ class Limit(NamedTuple):
 
 def parse_size(text: str) -> int:
     """Return bytes for ``50MiB``, ``16M``, ``1.5GiB``, ``5MB``, ``4096``; a trailing ``/s`` is allowed for rates."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip())
     if not found:
         raise ValueError(SIZE_HINT)
     number, power, suffix = found.groups()
@@ -52,10 +52,10 @@ def parse_size(text: str) -> int:
 def parse_duration(text: str, default_unit: str = "s") -> float:
     """Return seconds for ``90s``, ``7d``, ``1h30m``, ``500ms``; a plain number counts in ``default_unit``."""
     text = text.strip()
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         return _require_finite(float(text) * _SECONDS[default_unit], DURATION_HINT)
-    parts = _DURATION_PART.findall(text)
-    if not parts or _DURATION_PART.sub("", text).strip():
+    parts = re.findall(_DURATION_PART, text)
+    if not parts or re.sub(_DURATION_PART, "", text).strip():
         raise ValueError(DURATION_HINT)
     return _require_finite(sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts), DURATION_HINT)
 

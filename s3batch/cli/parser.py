@@ -1,4 +1,4 @@
-"""Flags, variables and config file of one command: the only door to configargparse.
+"""Flags, variables and config file of one command.
 
 Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
 table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
@@ -7,18 +7,15 @@ it was, together with where it came from, and :func:`s3batch.settings.parsing.pa
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, TextIO
-
-import configargparse
+from typing import NamedTuple
 
 from s3batch import units
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
+from s3batch.settings.parsing import GivenText, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
-from s3batch.settings.table import TABLE, names_of_setting, spellings_of, taken_by
+from s3batch.settings.table import TABLE, spellings_of
 from s3batch.settings.texts import plain_text
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
@@ -26,9 +23,10 @@ CONFIG = "config"
 """``--config FILE`` names the file of settings and is not a setting itself."""
 _END = "--"
 """Stands after the last word; no flag takes it for a value."""
-_ORDER = "order of list values"
+ORDER = "order of list values"
 """The attribute of a namespace that notes :attr:`ParsedArguments.order`."""
-_VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
+VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
+_GATHERED = frozenset({Form.LIST, Form.KEYS})
 
 
 class ConfigFile(NamedTuple):
@@ -53,19 +51,63 @@ def merge_settings(
     """Merge the settings of ``command`` from flags, variables (by name of setting) and a config file."""
     flags, after = _split_arguments(argv)
     spelled = list(_spelled_out(flags, command))
-    named = {word.partition("=")[0] for word in spelled if _is_flag(word)}
-    parser = _CommandParser(command, variables, file, named)
+    said = read_plain_words(command, spelled, variables) if file is None else None
+    if said is None:
+        said = _read_any_words(command, spelled, variables, file)
+    return said._replace(words=[word for word in [*said.words, *after] if word])
+
+
+def read_plain_words(command: str, words: Sequence[str], variables: Mapping[str, GivenText]) -> ParsedArguments | None:
+    """Return what ``words`` and ``variables`` say; ``None`` if they are not of the plain kinds.
+
+    Plain are ``--foo VALUE``, ``--foo=VALUE``, switches that are on, and words that are no flags. Everything else
+    (lists, ``--no-foo``, a value that begins with a dash, a flag that is not known) is left to configargparse, which
+    takes ten times as long. Of the plain kinds both say the same.
+    """
+    known = spellings_of(command)
+    given: dict[str, GivenText] = {}
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if not _is_flag(word):
+            rest.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        row = known.get(name)
+        if row is None or row.form in _GATHERED or flag != flag_of(name):
+            return None
+        if row.form in VALUELESS:
+            value = str(int(given[row.name].text) + 1 if row.name in given else 1) if row.form is Form.COUNT else "true"
+        elif not equals:
+            value = next(left, _END)
+            if value.startswith("-"):
+                return None
+        given[row.name] = GivenText(value, row.flag)
+    for name, one in variables.items():
+        if known[name].form in _GATHERED | VALUELESS:
+            return None
+        if name not in given and (text := plain_text(one.text)).strip():
+            given[name] = one._replace(text=text)
+    return ParsedArguments(given, rest)
+
+
+def _read_any_words(
+    command: str, words: Sequence[str], variables: Mapping[str, GivenText], file: ConfigFile | None
+) -> ParsedArguments:
+    from s3batch.cli.argument_parser import CommandParser  # noqa: PLC0415 - most command lines are plain
+
+    named = {word.partition("=")[0] for word in words if _is_flag(word)}
+    parser = CommandParser(command, variables, file, named)
     namespace, rest = parser.parse_known_args(
-        args=spelled,
+        args=list(words),
         env_vars={variable_of(name): plain_text(given.text) for name, given in variables.items()},
         config_file_contents=file.text if file else "",
     )
-    words = [word for word in rest if not _is_flag(word)]
     for word in rest:
         if _is_flag(word):
             raise unknown_flag(word, command)
-    order = tuple(getattr(namespace, _ORDER, ()))
-    return ParsedArguments(parser.given(namespace), [word for word in [*words, *after] if word], order)
+    return ParsedArguments(parser.given(namespace), rest, tuple(getattr(namespace, ORDER, ())))
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str:
@@ -129,9 +171,9 @@ def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
             yield from (_SHORT[f"-{letter}"] for letter in word[1:])
         elif row and equals and not value.strip():
             continue
-        elif row and equals and row.form in _VALUELESS:
-            yield from _switch_flag(row, value, row.flag)
-        elif row and row.form not in _VALUELESS and not following.strip():
+        elif row and equals and row.form in VALUELESS:
+            yield from switch_flag(row, value, row.flag)
+        elif row and row.form not in VALUELESS and not following.strip():
             skip = True
         else:
             yield word
@@ -141,7 +183,7 @@ def _is_short(word: str) -> bool:
     return len(word) > 1 and word[0] == "-" and all(f"-{letter}" in _SHORT for letter in word[1:])
 
 
-def _switch_flag(row: Setting, text: str, origin: str) -> list[str]:
+def switch_flag(row: Setting, text: str, origin: str) -> list[str]:
     """Return the flag for a value of a flag that takes none: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
     text = plain_text(text)
     try:
@@ -157,121 +199,3 @@ def _repeat_count(text: str) -> int:
         return int(units.parse_boolean(text))
     except ValueError:
         return max(units.parse_integer(text), 0)
-
-
-class _Switch(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """``--foo`` and ``--no-foo``; of a setting whose own name begins with ``no``, ``--no-foo`` and ``--no-no-foo``."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        off = "--no-no-" if self.dest.startswith("no_") else "--no-"
-        setattr(namespace, self.dest, "false" if (option_string or "").startswith(off) else "true")
-
-
-class _Count(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """``--verbose --verbose`` is 2."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, str(int(getattr(namespace, self.dest) or 0) + 1))
-
-
-class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """A flag that may come several times: all values as one JSON list."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before, more = split_list(getattr(namespace, self.dest) or ""), split_list(plain_text(values))
-        setattr(namespace, self.dest, json.dumps([*before, *more]))
-        setattr(namespace, _ORDER, [*getattr(namespace, _ORDER, ()), *[self.dest] * len(more)])
-
-
-class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """The same for cache keys."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before = split_keys(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_keys(plain_text(values))]))
-
-
-class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
-    """Gives configargparse the entries of the config file."""
-
-    command = ""
-    path = ""
-
-    def parse(self, stream: TextIO) -> dict[str, str]:
-        text = stream.read()
-        if not text:
-            return {}
-        from s3batch.cli.config_file import config_entries  # noqa: PLC0415 - tomllib comes with it, and few have a file
-
-        return config_entries(text, self.command, self.path)
-
-
-class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
-    """The settings of one command; complains with a SettingsError and never exits."""
-
-    def __init__(
-        self, command: str, variables: Mapping[str, GivenText], file: ConfigFile | None, named: Collection[str]
-    ) -> None:
-        """``named`` are the flags on the command line: the others are not added, which saves a tenth of a millisecond each."""
-        self._command = command
-        self._variables = variables
-        self._path = file.path if file else ""
-        super().__init__(
-            prog=f"s3batch {command}",
-            add_help=False,
-            allow_abbrev=False,
-            add_config_file_help=False,
-            add_env_var_help=False,
-            config_file_parser_class=type("_", (_Tables,), {"command": command, "path": self._path}),
-        )
-        self.add_argument(flag_of(CONFIG), default=None)
-        for row in taken_by(command).values():
-            self._add(row, named, always=file is not None or row.name in variables)
-
-    def _add(self, row: Setting, named: Collection[str], *, always: bool) -> None:
-        names = names_of_setting(row, self._command)
-        flags = [flag_of(name) for name in names]
-        if row.form is Form.BOOLEAN:
-            flags += [flag_of(f"no_{name}") for name in names]
-        if not always and not any(flag in named for flag in flags):
-            return
-        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
-        more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
-        if row.form in _VALUELESS:
-            more["nargs"] = 0
-        self.add_argument(*flags, dest=row.name, default=None, env_var=row.variable, **more)
-
-    def given(self, namespace: Any) -> dict[str, GivenText]:
-        """Return every setting that was given, with its origin."""
-        origins = dict(self._origins())
-        texts = {name: getattr(namespace, name, None) for name in taken_by(self._command)}
-        return {
-            name: GivenText(text, origins.get(name, TABLE[name].flag))
-            for name, text in texts.items()
-            if text is not None
-        }
-
-    def _origins(self) -> Iterator[tuple[str, str]]:
-        for source, settings in self.get_source_to_settings_dict().items():
-            for key, (action, _) in settings.items():
-                if source == "environment_variables" or source.startswith("config_file"):
-                    yield action.dest, self._origin(key)
-
-    def _origin(self, key: str) -> str:
-        """Return the origin of ``key``, which is a variable's name or a key of the config file."""
-        name = key.removeprefix("S3BATCH_").lower()
-        if key.startswith("S3BATCH_") and name in self._variables:
-            return self._variables[name].origin
-        return f"config file {self._path}"
-
-    def error(self, message: str) -> None:
-        raise SettingsError(message, hint=f"see s3batch {self._command} --help")
-
-    def get_possible_config_keys(self, action: Any) -> list[str]:
-        return [action.dest] if action.dest in TABLE else []
-
-    def convert_item_to_command_line_arg(self, action: Any, key: str, value: str) -> list[str]:
-        row = TABLE[action.dest]
-        if not value.strip():
-            return []
-        return _switch_flag(row, value, self._origin(key)) if row.form in _VALUELESS else [f"{row.flag}={value}"]

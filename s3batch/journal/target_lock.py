@@ -20,7 +20,7 @@ from s3batch.journal.lock import JournalLock
 
 _REMEMBERED = 100
 """Jobs whose order a lock keeps."""
-_NAME = re.compile(r"target-[0-9a-f]{16}\.lock")
+_NAME = r"target-[0-9a-f]{16}\.lock"
 
 
 class LastJob(NamedTuple):
@@ -88,7 +88,7 @@ class TargetLock:
             last
             for directory in self._directories
             for name in private.list_directory(directory)
-            if _NAME.fullmatch(name)
+            if re.fullmatch(_NAME, name)
             and name != f"{self._name}.lock"
             and (last := _read_last_job(os.path.join(directory, name), self._endpoint))
             and _do_targets_overlap(self._target, last.target)

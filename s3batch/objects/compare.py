@@ -11,6 +11,7 @@ every run. Therefore names of metadata match in any case and with ``_`` for ``-`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -93,7 +94,7 @@ def _metadata_changes(
     want = {canonical_name(name): value for name, value in wanted if value}
     found = {canonical_name(name): value for name, value in remote if value}
     for name in sorted(want.keys() | found.keys()):
-        ours = name in want or not BOOKKEEPING.fullmatch(name)
+        ours = name in want or not re.fullmatch(BOOKKEEPING, name)
         if ours and want.get(name) != found.get(name):
             yield AttributeChange(METADATA_PREFIX + name, found.get(name, ""), want.get(name, ""))
 

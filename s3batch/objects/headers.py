@@ -37,13 +37,10 @@ _KEPT = ("content_disposition", "content_language", "expires", "storage_class", 
 TAG_COUNT = "number of tags"
 _ASPECTS = {"x-amz-acl": ACL, "x-amz-tagging": TAGS, TAG_COUNT: TAGS}
 
-BOOKKEEPING = re.compile(
-    r"""mtime | atime | btime | ctime | mode | uid | gid | rdev | md5chksum     # rclone, s3fs, goofys
+BOOKKEEPING = r"""(?x)mtime | atime | btime | ctime | mode | uid | gid | rdev | md5chksum     # rclone, s3fs, goofys
       | (?:s3cmd|mc)-attrs | s3b-.* | x-amz-.*
       | file-(?:owner|group|permissions|mtime|atime|acl) | user-agent(?:-id)?   # AWS DataSync, Storage Gateway
-    """,
-    re.VERBOSE,
-)
+    """
 
 
 class RemoteAttributes(NamedTuple):
@@ -163,7 +160,7 @@ def _select_kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> I
     """Yield the object's metadata: all if none is configured, else only the keys that tools keep for themselves."""
     ours = {canonical_name(name) for name, _ in (*attributes.preserved, *(attributes.metadata or ()))}
     for name, value in remote.metadata:
-        if (attributes.metadata is None or BOOKKEEPING.fullmatch(name)) and canonical_name(name) not in ours:
+        if (attributes.metadata is None or re.fullmatch(BOOKKEEPING, name)) and canonical_name(name) not in ours:
             yield name, value
 
 

@@ -22,7 +22,7 @@ BACKUP_MARK = ".s3batch-backup"
 
 MARKED_BY = (OWN_DIRECTORY, "v1/")
 """Texts of which a key has one, if :meth:`OwnMarks.see` may find a mark in it."""
-_HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
+_HALF_OF_A_CACHE = r"((?:.*/)?)v1/([kc])/"
 
 
 def is_own_key(key: str) -> bool:
@@ -44,7 +44,7 @@ class OwnMarks:
             self._roots[key.removesuffix(CACHE_MARK) + "v1/"] = "a cache"
         elif key.endswith(BACKUP_MARK) and f"/{key}".endswith(f"/{BACKUP_MARK}"):
             self._roots[key.removesuffix(BACKUP_MARK)] = "a backup"
-        elif "v1/" in key and (found := _HALF_OF_A_CACHE.match(key)):
+        elif "v1/" in key and (found := re.match(_HALF_OF_A_CACHE, key)):
             root, half = found.groups()
             if self._halves.setdefault(root, half) != half:
                 self._roots.setdefault(f"{root}v1/", "a cache")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from s3batch.errors import SettingsError
 from s3batch.settings.table import Settings
 
-_WEBSITE = re.compile(r"(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
+_WEBSITE = r"(?i)(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
 _WILD = re.compile(r"\*\*|\*|\?|[^*?]+")
 _WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -68,7 +68,7 @@ def normalise_target(bucket: str, target: str, strip_prefix: str = "") -> Target
         raise SettingsError(f"bucket {bucket!r} is not a valid bucket name", hint=_BUCKET_HINT)
     if _has_parent_segment(target):
         raise SettingsError(f"target {target!r} leaves the bucket", hint=_UP_HINT)
-    website = _WEBSITE.fullmatch(bucket)
+    website = re.fullmatch(_WEBSITE, bucket) if ".s3-website" in bucket.lower() else None
     name = website["name"] if website else bucket
     warning = f"bucket {bucket} is the host name of a website; its bucket is {name}"
     whole = "/".join(segment for segment in target.split("/") if segment not in ("", "."))

@@ -40,20 +40,20 @@ _PLAIN_WIDTH = 80
 """Columns where there is no terminal."""
 _TRACEBACKS = 2
 """``-vv``."""
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: line breaks, escape sequences
     "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # breaks, bidi, invisible
     "\U000e0000-\U000e0fff]"
 )
-_COMMAND_FIRST = re.compile(r"(\s*)(:(?=:)|-(?=-- )|\+(?=\+\+ )|~(?=~~ )|\^(?=\^\^ ))")
+_COMMANDS_FIRST = ("::", "--- ", "+++ ", "~~~ ", "^^^ ")
 """GitHub's workflow commands and Buildkite's groups; they count at the beginning of a line."""
-_COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
+_COMMAND_ANYWHERE = r"#(?=#\w*\[)"
 """Commands of Azure Pipelines, TeamCity and older GitHub runners; they count anywhere."""
 
 
 def escape_line(text: str) -> str:
     """Return ``text`` as one line, with everything escaped that would move a cursor, end a line or hide."""
-    return text if text.isprintable() else _UNSAFE.sub(_escape_character, text)
+    return text if text.isprintable() else re.sub(_UNSAFE, _escape_character, text)
 
 
 def _escape_character(found: re.Match[str]) -> str:
@@ -63,9 +63,12 @@ def _escape_character(found: re.Match[str]) -> str:
 
 def _escape_ci_command(line: str) -> str:
     """Return ``line`` with the first character of a CI service's command escaped."""
-    line = _COMMAND_ANYWHERE.sub(_escape_character, line)
-    command = _COMMAND_FIRST.match(line)
-    return f"{command[1]}\\x{ord(command[2]):02x}{line[command.end() :]}" if command else line
+    if "##" in line:
+        line = re.sub(_COMMAND_ANYWHERE, _escape_character, line)
+    bare = line.lstrip()
+    if not bare.startswith(_COMMANDS_FIRST):
+        return line
+    return f"{line.removesuffix(bare)}\\x{ord(bare[0]):02x}{bare[1:]}"
 
 
 class Output:
@@ -155,7 +158,7 @@ class Output:
         """Write the one JSON document of a run with ``--json``."""
         write = self._put if self.held is None else self.held.write
         for piece in chain(iterate_document_text(document), ["\n"]):
-            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self.mask(piece)))
+            write(re.sub(_COMMAND_ANYWHERE, r"\\u0023", self.mask(piece)))
 
     def write_events(self) -> None:
         """Write each event as a line from now on, and nothing else to stdout."""
@@ -164,7 +167,7 @@ class Output:
 
     def _write_event(self, event: Mapping[str, Any]) -> None:
         for piece in iterate_line_text(event):
-            self._put(_COMMAND_ANYWHERE.sub(r"\\u0023", self.mask(piece)))
+            self._put(re.sub(_COMMAND_ANYWHERE, r"\\u0023", self.mask(piece)))
         with self._noting_loss():
             self._stdout.flush()
 

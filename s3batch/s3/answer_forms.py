@@ -25,7 +25,7 @@ _FIXED = frozenset(
 """Headers that say where an answer ends, what becomes of the connection, or what the ETag is: their values count too."""
 _WITHOUT_MD5 = frozenset(_FIXED - {"connection", "content-length"})
 """Headers beside which an ETag is not looked at as an MD5."""
-_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
+_NAME = r"[A-Za-z0-9-]+\Z"
 _FIXED_FETCHED = (_FIXED - {"content-length"}) | {"x-amz-checksum-type"}
 """The same headers of an answer with content, whose length differs, and the one that says what its checksum is of."""
 _NOT_WHOLE = frozenset({"transfer-encoding", "content-range", "x-amz-meta-s3cmd-attrs"})
@@ -69,7 +69,7 @@ class AnswerForm(NamedTuple):
             return None
         if "transfer-encoding" in head.values or not is_usual_copy(head.rest.encode("latin-1")):
             return None
-        pieces = _ELEMENT.split(head.rest)
+        pieces = re.split(_ELEMENT, head.rest)
         pairs = list(zip(pieces[1::3], pieces[2::3], strict=True))
         quoted = next((text for name, text in pairs if name == "ETag"), "")
         front, found, back = quoted.partition(etag)
@@ -121,7 +121,7 @@ class FetchedForm(NamedTuple):
         return None if match is None else {**self.fixed, **dict(zip(self.names, match.groups(), strict=True))}
 
 
-_ELEMENT = re.compile(r"<(LastModified|ETag|Checksum[A-Z0-9a-z]+)>([^<>]*)(?=</)")
+_ELEMENT = r"<(LastModified|ETag|Checksum[A-Z0-9a-z]+)>([^<>]*)(?=</)"
 _QUOTES = frozenset({("&quot;", "&quot;"), ("&#34;", "&#34;"), ('"', '"')})
 """Notations of the quotes around an ETag in a document."""
 
@@ -143,7 +143,7 @@ class _AnswerHead(NamedTuple):
         values = {name.lower(): value for name, value in pairs}
         if not end or not status.startswith("HTTP/1.1 200 ") or len(values) != len(pairs):
             return None
-        if "close" in values.get("connection", "").lower() or not all(_NAME.match(name) for name, _ in pairs):
+        if "close" in values.get("connection", "").lower() or not all(re.match(_NAME, name) for name, _ in pairs):
             return None
         return cls(status, pairs, values, rest)
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from s3batch.s3.bounds import RESPONSE_BOUNDS, ResponseBounds
 from s3batch.s3.response_parser import READ_LEAST, OversizeError, ResponseParser
+from s3batch.s3.tls import explain_distrust, list_waits, wants_read
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from s3batch.s3.requests import Body, Request, Response
@@ -86,7 +87,7 @@ class Connection:
         The bytes of bodies are added to ``wire[0]`` as they travel.
         """
         self.sock = sock
-        self.tls = isinstance(sock, ssl.SSLSocket)
+        self.tls = type(sock) is not socket.socket
         self.opening = True
         """Until the store's end has answered the connect, and TLS is agreed on."""
         self.handshaking = self.tls
@@ -151,10 +152,8 @@ class Connection:
             while self._out:
                 if not self._send_some():
                     return True
-        except ssl.SSLWantReadError:
-            return False
-        except (ssl.SSLWantWriteError, BlockingIOError):
-            return True
+        except list_waits() as error:
+            return not wants_read(error)
         except OSError as error:
             raise self.broken(error) from error
         return False
@@ -216,7 +215,7 @@ class Connection:
                 if response is not None:
                     self.used = True
                     return response
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+        except list_waits():
             return None
         except (OSError, ValueError) as error:
             raise self.broken(error) from error
@@ -235,8 +234,8 @@ class Connection:
 
     def _has_more(self) -> bool:
         """Return whether there is more to read, or the end of the connection."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            return self.sock.pending() > 0
+        if self.tls:
+            return cast("ssl.SSLSocket", self.sock).pending() > 0
         try:
             self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -265,8 +264,8 @@ class Connection:
 
     def broken(self, error: Exception) -> BrokenConnectionError:
         """Return what ``error`` of the socket, or of the parser, says of the exchange."""
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return BrokenConnectionError(f"its certificate is not trusted: {error.verify_message}", distrusted=True)
+        if why := explain_distrust(error):
+            return BrokenConnectionError(f"its certificate is not trusted: {why}", distrusted=True)
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__
         malformed, oversize = isinstance(error, ValueError), isinstance(error, OversizeError)
         return BrokenConnectionError(words, used=self.used, malformed=malformed, oversize=oversize)

@@ -7,9 +7,8 @@ connect ──> in use ──put_back──> idle ──take──> in use
 
 from __future__ import annotations
 
-import ssl
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from s3batch.s3 import bounds
 from s3batch.s3.connection import BrokenConnectionError, Connection
@@ -17,6 +16,7 @@ from s3batch.s3.dialer import Dialer
 from s3batch.s3.event_loop import READ, WRITE
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from s3batch.s3.dialer import Address
@@ -107,9 +107,7 @@ class ConnectionPool:
     def connect(self) -> PooledConnection:
         """Return a new connection, being opened. Raises OSError if there is no address to try."""
         if self._endpoint.tls:
-            known = (
-                each.sock.session for each in self.connections if each.used and isinstance(each.sock, ssl.SSLSocket)
-            )
+            known = (cast("ssl.SSLSocket", each.sock).session for each in self.connections if each.used and each.tls)
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
         connection = PooledConnection(sock, self._grant, self._endpoint.bounds, self._wire)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import ssl
 from collections import deque
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from s3batch.s3.endpoint import Endpoint
@@ -117,6 +116,8 @@ def tls_context(ca_bundle: str) -> ssl.SSLContext:
 
     Raises :class:`BundleError` that names the file which cannot be used.
     """
+    import ssl  # noqa: PLC0415 - a plain endpoint needs none of it
+
     bundle = ca_bundle or ("" if _system_has_certificates() else _botocore_bundle())
     try:
         return ssl.create_default_context(cafile=bundle or None)
@@ -126,6 +127,8 @@ def tls_context(ca_bundle: str) -> ssl.SSLContext:
 
 
 def _system_has_certificates() -> bool:
+    import ssl  # noqa: PLC0415 - as above
+
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return True
@@ -137,6 +140,8 @@ def _system_has_certificates() -> bool:
 
 def _botocore_bundle() -> str:
     """Return the path of botocore's CA bundle, found without importing it."""
+    from importlib.util import find_spec  # noqa: PLC0415 - few systems are without certificates
+
     spec = find_spec("botocore")
     for place in (spec.submodule_search_locations or []) if spec else []:
         bundle = os.path.join(place, "cacert.pem")

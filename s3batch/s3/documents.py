@@ -18,8 +18,8 @@ _DEPTH = 32  # levels; the documents of S3 that are read here have fewer than te
 _OUTSIDE = 0xF0000
 """Where characters that XML cannot hold stay while it is read: a private area that no key uses."""
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
-_KEPT_OUTSIDE = re.compile(f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]")
+_REFERENCE = r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));"
+_KEPT_OUTSIDE = f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]"
 
 
 def decode_references(text: str) -> str:
@@ -78,7 +78,7 @@ def read_document(body: Body, *names: str) -> Document:
 def _read_strange(body: Body, wanted: frozenset[str], error: expat.ExpatError) -> Document:
     """Read a document once more whose characters may be all that is wrong with it."""
     text = bytes(body).decode("utf-8", "surrogateescape")
-    plain = _REFERENCE.sub(_keep_reference, _ILLEGAL.sub(lambda found: _move_character(ord(found[0])), text))
+    plain = re.sub(_REFERENCE, _keep_reference, _ILLEGAL.sub(lambda found: _move_character(ord(found[0])), text))
     if plain == text:
         raise _malformed_document(body, error)
     try:
@@ -98,7 +98,7 @@ def _keep_reference(found: re.Match[str]) -> str:
 
 
 def _moved_back(text: str) -> str:
-    return _KEPT_OUTSIDE.sub(lambda found: chr(ord(found[0]) - _OUTSIDE), text)
+    return re.sub(_KEPT_OUTSIDE, lambda found: chr(ord(found[0]) - _OUTSIDE), text)
 
 
 def _malformed_document(body: Body, error: Exception) -> MalformedResponseError:

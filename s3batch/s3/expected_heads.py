@@ -9,10 +9,10 @@ So timeouts, lost connections, refusals and malformed answers have one place, th
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 from s3batch.s3.sigv4 import UnsafeTextError
+from s3batch.s3.tls import list_waits
 
 if TYPE_CHECKING:
     from s3batch.s3.connection_pool import ConnectionPool, PooledConnection
@@ -51,7 +51,7 @@ def receive_expected(connection: PooledConnection, wish: ExpectedHead) -> Respon
     """
     try:
         data = connection.sock.recv(_READ)
-    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+    except list_waits():
         return None
     except OSError:
         data = b""  # the general way meets the same error, and tells it

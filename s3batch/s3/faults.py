@@ -90,7 +90,7 @@ _CERTAIN = (
     }
 )
 
-_FIELD = re.compile(rb"<(Code|Message|RequestId|Region|Endpoint|Resource|Header)>([^<]*)</")
+_FIELD = rb"<(Code|Message|RequestId|Region|Endpoint|Resource|Header)>([^<]*)</"
 
 
 class Fault(NamedTuple):
@@ -186,7 +186,9 @@ STATUS_OF = {
 def fault_of(response: Response) -> Fault:
     """Return the fault in an answer that is not ok; an answer to HEAD has no text, only its status."""
     text = response.body[:_WORDS]
-    found = {name.decode(): decode_references(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
+    found = {
+        name.decode(): decode_references(value.decode("utf-8", "replace")) for name, value in re.findall(_FIELD, text)
+    }
     code = found.get("Code", "")
     if not code or code.isdigit():
         code = _BY_STATUS.get(response.status, f"HTTP{response.status}")
@@ -212,10 +214,10 @@ def is_acl_refusal(response: Response) -> bool:
 
 def _valid_region(region: str) -> str:
     """Return the region that a store named, if it is valid: it becomes part of a host name and of a signature."""
-    return region if _REGION.fullmatch(region) else ""
+    return region if re.fullmatch(_REGION, region) else ""
 
 
-_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
+_REGION = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?"
 _WORDS = 64 * 1024
 """Bytes of an error document that are looked at for its words."""
 

@@ -6,7 +6,7 @@ A listing is complete only where S3 says so: ``IsTruncated`` false, or left out 
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 
     from s3batch.s3.requests import Body
 
+_EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST = 2**63 - 1
 """The journal's largest number, far beyond S3's largest object."""
 _ROOT = re.compile(rb"\s*(?:<\?xml [^>]*\?>\s*)?<ListBucketResult[\s>]")
 _DECLARED = re.compile(rb"\s*<\?xml [^>]*encoding=(?!.utf-8)", re.IGNORECASE)
-_IN_ROW = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)</")
-_USUAL_ROW = re.compile(
-    r"""<Contents>\s*<Key>([^<&]*)</Key>\s*
+_IN_ROW = rb"<(Key|LastModified|ETag|Size)>([^<]*)</"
+_USUAL_ROW = r"""(?x)<Contents>\s*<Key>([^<&]*)</Key>\s*
     <LastModified>([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(\.[0-9]{1,12})?Z</LastModified>\s*
     <ETag>(?:"|&quot;|&\#34;)([^<&"]*)(?:"|&quot;|&\#34;)</ETag>\s*
     (?:<(?:ChecksumAlgorithm|ChecksumType)>[^<]*</[A-Za-z]*>\s*)*
     <Size>([0-9]{1,18})</Size>\s*
-    (?:<StorageClass>[^<]*</StorageClass>\s*)?</Contents>""",
-    re.VERBOSE,
-)
-"""A row as S3 and nearly all other stores write it. All rows of a page are found in a third of the time of one by one."""
-_USUAL_WIDTH = _USUAL_ROW.groups + 1
+    (?:<StorageClass>[^<]*</StorageClass>\s*)?</Contents>"""
+"""A row as S3 and nearly all other stores write it. All rows of a page are found in a third of the time of one by one.
+
+Compiled with the first page that has rows, as all patterns here that are texts: compiling it takes 0.4 ms.
+"""
+_USUAL_WIDTH = 1 + 5
+"""Pieces for each row: what is before it, and its groups."""
 _TOP = re.compile(rb"<(IsTruncated|NextContinuationToken|EncodingType)>([^<]*)</")
 _NUMBER = re.compile(r"[0-9]{1,19}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -112,7 +114,8 @@ def _quick_page(data: bytes) -> ListingPage:
     """Return the page of a document in the form that all stores write; raise :class:`_UnknownFormError` for any other."""
     if _is_unusual(data):
         raise _UnknownFormError
-    pieces = _USUAL_ROW.split(data.decode("utf-8", "surrogateescape"))
+    text = data.decode("utf-8", "surrogateescape")
+    pieces = re.split(_USUAL_ROW, text) if "<Contents" in text else [text]
     outside = "".join(pieces[::_USUAL_WIDTH])
     if "<Contents" not in outside:
         top = _read_top(outside.encode("utf-8", "surrogateescape"))
@@ -164,7 +167,7 @@ _TOP_NAMES = (b"IsTruncated", b"NextContinuationToken", b"EncodingType")
 
 
 def _parse_row(row: bytes, *, encoded: bool) -> ListedObject:
-    fields = _IN_ROW.findall(row)
+    fields = re.findall(_IN_ROW, row)
     found = dict(fields)
     try:
         key, when = found[b"Key"].decode("utf-8", "surrogateescape"), found[b"LastModified"].decode()
@@ -253,11 +256,12 @@ def _parse_seconds(text: str) -> float:
     """Return ``2026-11-21T20:15:00`` in seconds since the epoch."""
     if not _TIME.match(text):
         raise MalformedResponseError(f"{text!r} where a time should be")
-    parts = (text[0:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
+    year, month, day, hour, minute, second = map(int, re.split("[-T:]", text))
     try:
-        return float(timegm((*map(int, parts), 0, 0, 0)))
-    except (ValueError, OverflowError) as error:
+        days = date(year, month, 1).toordinal() - _EPOCH + day - 1
+    except ValueError as error:
         raise MalformedResponseError(f"{text!r} where a time should be") from error
+    return float(((days * 24 + hour) * 60 + minute) * 60 + second)  # as calendar.timegm, whose import takes 1 ms
 
 
 # --- multipart uploads ---------------------------------------------------------------------
@@ -364,11 +368,11 @@ def parse_delete_errors(body: Body) -> list[dict[str, str]]:
     return document.rows("Error")
 
 
-_COPIED = re.compile(
+_COPIED = (
     rb"\s*(?:<\?xml [^<>]*\?>\s*)?<(CopyObjectResult|CopyPartResult)(?: [^<>]*)?>"
     rb"(?:\s*<(LastModified|ETag|Checksum[A-Z0-9a-z]+)>[^<>]*</\2>)+\s*</\1>\s*\Z"
 )
-_COPIED_ETAG = re.compile(rb"<ETag>([^<>]*)</ETag>")
+_COPIED_ETAG = rb"<ETag>([^<>]*)</ETag>"
 
 
 def parse_copied(body: Body) -> str:
@@ -376,8 +380,8 @@ def parse_copied(body: Body) -> str:
 
     A document of the form that stores write is cut out of its text in a fifth of the time of a parser.
     """
-    usual = _COPIED.match(body)
-    if usual is not None and (etag := _COPIED_ETAG.search(body)) is not None:
+    usual = re.match(_COPIED, body)
+    if usual is not None and (etag := re.search(_COPIED_ETAG, body)) is not None:
         return _bare_etag(etag[1].decode("latin-1").strip())
     document = read_document(body)
     _expect_root(document, "CopyObjectResult", "CopyPartResult")
@@ -386,7 +390,7 @@ def parse_copied(body: Body) -> str:
 
 def is_usual_copy(body: Body) -> bool:
     """Return whether a response to CopyObject is the document that stores write, which holds elements and texts only."""
-    return _COPIED.match(body) is not None
+    return re.match(_COPIED, body) is not None
 
 
 def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:

@@ -10,24 +10,15 @@ between them is then a value, and holds no markup. A page of 1,000 rows takes a 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 _QUOTE = rb'(?:"|&quot;|&\#34;)'
-_FIRST = re.compile(
-    rb"""(<Contents>\s*<Key>)[^<&]*
-    (</Key>\s*<LastModified>)[^<&]*
-    (</LastModified>\s*<ETag>%b)[^<&"]*
-    (%b</ETag>\s*(?:<(?:ChecksumAlgorithm|ChecksumType)>[^<&]*</[A-Za-z]*>\s*)*<Size>)[^<&]*
-    (</Size>\s*(?:<StorageClass>[^<&]*</StorageClass>\s*)?</Contents>)(\s*)"""
-    % (_QUOTE, _QUOTE),
-    re.VERBOSE,
-)
 _BEGIN, _END = b"<Contents>", b"</Contents>"
 _MARKS = b"\1\2\3\4"
 _OTHERS = bytes(set(range(256)) - set(_MARKS))
 _ONE_MARK = bytes.maketrans(_MARKS, b"\1" * len(_MARKS))
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,12})?Z")
+_MOMENT = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,12})?Z"
 _LONGEST_SIZE = 18
 """Digits that fit the journal's numbers."""
 
@@ -46,7 +37,7 @@ class UniformRows(NamedTuple):
 def read_uniform_rows(data: bytes) -> UniformRows | None:
     """Return the rows of a page; ``None`` if it has none, or they are not all written alike."""
     begin, end = data.find(_BEGIN), data.rfind(_END) + len(_END)
-    first = _FIRST.match(data, begin) if begin >= 0 else None
+    first = _compile_first_row().match(data, begin) if begin >= 0 else None
     if first is None:
         return None
     head, to_time, to_etag, to_size, tail, gap = first.groups()
@@ -71,6 +62,19 @@ def read_uniform_rows(data: bytes) -> UniformRows | None:
     return UniformRows(keys, times, etags, list(map(int, sizes)), before + after)
 
 
+@cache  # when there is a row: it takes 0.5 ms
+def _compile_first_row() -> re.Pattern[bytes]:
+    return re.compile(
+        rb"""(<Contents>\s*<Key>)[^<&]*
+    (</Key>\s*<LastModified>)[^<&]*
+    (</LastModified>\s*<ETag>%b)[^<&"]*
+    (%b</ETag>\s*(?:<(?:ChecksumAlgorithm|ChecksumType)>[^<&]*</[A-Za-z]*>\s*)*<Size>)[^<&]*
+    (</Size>\s*(?:<StorageClass>[^<&]*</StorageClass>\s*)?</Contents>)(\s*)"""
+        % (_QUOTE, _QUOTE),
+        re.VERBOSE,
+    )
+
+
 def _are_sizes(texts: list[str]) -> bool:
     lengths = list(map(len, texts))
     return min(lengths) > 0 and max(lengths) <= _LONGEST_SIZE
@@ -78,4 +82,4 @@ def _are_sizes(texts: list[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_moment(text: str) -> bool:
-    return text.isascii() and _MOMENT.fullmatch(text) is not None
+    return text.isascii() and re.fullmatch(_MOMENT, text) is not None

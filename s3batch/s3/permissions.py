@@ -61,8 +61,8 @@ _BY_HEADER = (
     ("x-amz-tagging", "s3:PutObjectTagging"),
 )
 
-_NAMED = re.compile(r"not authorized to perform:? ([a-z0-9-]+:\w+)", re.IGNORECASE)
-_CALL = re.compile(r"\b[A-Z]\w+\b")
+_NAMED = r"(?i)not authorized to perform:? ([a-z0-9-]+:\w+)"
+_CALL = r"\b[A-Z]\w+\b"
 
 _CALL_OF_KIND = {
     "upload": "PutObject",
@@ -83,7 +83,7 @@ def missing_permissions(
 
     ``headers`` are those of the request, by lower-case name: an ACL, tags and a KMS key need actions of their own.
     """
-    named = _NAMED.search(message)
+    named = re.search(_NAMED, message)
     if named:
         return (named[1],)
     if code.upper().startswith("KMS."):
@@ -109,7 +109,7 @@ def _kms_actions(call: str) -> tuple[str, ...]:
 
 def of_failure(operation: str, error: str, code: str, headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the actions that a failed operation lacked: its error text may name the request, else its kind does."""
-    named = (word for word in _CALL.findall(error) if word in NEEDED)
+    named = (word for word in re.findall(_CALL, error) if word in NEEDED)
     return missing_permissions(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
 
 

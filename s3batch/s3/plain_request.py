@@ -10,7 +10,6 @@ Nothing is decided here but that nothing has to be decided. A task that has unfo
 
 from __future__ import annotations
 
-import ssl
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -18,6 +17,7 @@ from s3batch.s3.bounds import SLOWEST
 from s3batch.s3.connection import JOIN_UP_TO
 from s3batch.s3.event_loop import Task
 from s3batch.s3.sigv4 import UnsafeTextError
+from s3batch.s3.tls import list_waits
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -174,7 +174,7 @@ class PlainRequests:
         """
         try:
             data = connection.sock.recv(put.read_size)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+        except list_waits():
             return None
         except OSError as error:
             raise connection.broken(error) from error
@@ -216,5 +216,5 @@ def _send_at_once(connection: PooledConnection, head: bytes, body: bytes) -> int
         if len(body) <= JOIN_UP_TO:
             return connection.sock.send(head + body)
         return 0 if connection.tls else connection.sock.sendmsg((head, body))
-    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+    except list_waits():
         return 0

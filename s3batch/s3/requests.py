@@ -133,12 +133,12 @@ def delete_object(key: str) -> Request:
 
 _XML_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 _XML_SPECIAL = re.compile('[&<>"\r\n\t]')
-_XML_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_XML_ILLEGAL = "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 def fits_xml(key: str) -> bool:
     """Return whether XML 1.0 can hold ``key``: UTF-8 without control characters."""
-    return not _XML_ILLEGAL.search(key)
+    return not re.search(_XML_ILLEGAL, key)
 
 
 def _escape_xml(text: str) -> str:

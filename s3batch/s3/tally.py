@@ -18,7 +18,7 @@ _WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "Dele
 """Calls that replace or remove the object of their key. A part that lands late belongs to an upload that is over."""
 GATEWAY_STATUSES = frozenset({502, 504})
 """Bad gateway, gateway timeout: a proxy answers, and the store may have the request (RFC 9110, section 15.6)."""
-_KEY = re.compile(rb"<Key>([^<]*)</Key>")
+_KEY = rb"<Key>([^<]*)</Key>"
 
 
 class Tally(NamedTuple):
@@ -40,5 +40,5 @@ def list_written_keys(request: Request) -> list[str]:
     if request.bucket:
         return []
     if request.name == "DeleteObjects":
-        return [decode_references(key.decode()) for key in _KEY.findall(bytes(request.body))]
+        return [decode_references(key.decode()) for key in re.findall(_KEY, bytes(request.body))]
     return [request.key] if request.name in _WRITES else []

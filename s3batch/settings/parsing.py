@@ -89,7 +89,7 @@ def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
         )
 
 
-_KEY_PIECE = re.compile(r"\{\{.*?\}\}|\\,|.", re.DOTALL)
+_KEY_PIECE = r"(?s)\{\{.*?\}\}|\\,|."
 _LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
 """Settings outside Topic.ACCESS whose value cannot contain ``${NAME}``."""
 _PLACES = frozenset({"source", "backup"})
@@ -211,7 +211,7 @@ def split_keys(text: str) -> tuple[str, ...]:
         with contextlib.suppress(ValueError, RecursionError):
             return tuple(word for word in (_ci_word(item).strip() for item in json.loads(text)) if word)
     items = [""]
-    for piece in _KEY_PIECE.findall(text):
+    for piece in re.findall(_KEY_PIECE, text):
         if piece in {",", "\n", "\r"}:
             items.append("")
         else:
@@ -221,7 +221,7 @@ def split_keys(text: str) -> tuple[str, ...]:
 
 def join_keys(keys: Iterable[str]) -> str:
     """Join keys so that :func:`split_keys` splits them again. No key may hold a line break."""
-    return ",".join(_KEY_PIECE.sub(lambda piece: "\\," if piece[0] == "," else piece[0], key) for key in keys)
+    return ",".join(re.sub(_KEY_PIECE, lambda piece: "\\," if piece[0] == "," else piece[0], key) for key in keys)
 
 
 def _ci_word(item: object) -> str:

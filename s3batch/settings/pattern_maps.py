@@ -27,8 +27,8 @@ Pairs = tuple[tuple[str, str], ...]
 """A flat map, sorted by name."""
 
 _UNSET = ("", "null")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = r"[\x00-\x1f\x7f]"
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """The characters that RFC 9110 allows in the name of a header."""
 _MAX_TAGS, _MAX_TAG_KEY, _MAX_TAG_VALUE = 10, 128, 256
 """S3's limits: tags of an object, characters of a tag."""
@@ -100,7 +100,7 @@ def check_header_value(settings: Settings, name: str, value: str) -> str:
 
 def _one_line(settings: Settings, name: str, value: str) -> str:
     value = value.strip()
-    if _CONTROL.search(value):
+    if re.search(_CONTROL, value):
         raise settings.bad(name, f"write {value!r} on one line, without control characters")
     return value
 
@@ -143,7 +143,7 @@ def _maps_by_pattern(settings: Settings, name: str) -> dict[str, dict[str, str]]
 
 
 def _check_metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
-    if odd := [key for key in pairs if not _TOKEN.fullmatch(key)]:
+    if odd := [key for key in pairs if not re.fullmatch(_HEADER_NAME, key)]:
         raise settings.bad(name, f"{odd[0]!r} cannot name metadata: use letters, digits and hyphens")
     if len({key.lower().replace("_", "-") for key in pairs}) != len(pairs):
         raise settings.bad(

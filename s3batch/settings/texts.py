@@ -12,15 +12,13 @@ from urllib.parse import unquote
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """C0, DEL and C1: control characters, which no setting may hold."""
 CONTROL_HINT = "write it without line breaks and control characters"
-_PLACEHOLDER = re.compile(r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>")
-_USERINFO = re.compile(r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)")
+_PLACEHOLDER = r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>"
+_USERINFO = r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)"
 _HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 """RFC 9110, 5.6.7: the form to write, and the two obsolete ones."""
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_USUAL_DATE = re.compile(
-    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([1-9][0-9]{3}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
-)
+_USUAL_DATE = r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([1-9][0-9]{3}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 """The form that RFC 9110 has programs write, and that every store writes."""
 EXPIRES_HINT = "write a date such as 2027-01-31T12:00:00Z or Sun, 31 Jan 2027 12:00:00 GMT"
 
@@ -63,7 +61,7 @@ def _walk_strings(value: Any) -> Iterator[str]:
 
 def find_placeholder(text: str) -> tuple[str, str] | None:
     """Return the first ``${NAME}``, ``$(NAME)`` or ``<+NAME>`` that nothing has replaced, and its NAME."""
-    found = _PLACEHOLDER.search(text)
+    found = re.search(_PLACEHOLDER, text)
     if not found:
         return None
     return found[0], (found["braces"] or found["parens"] or found["harness"] or "").strip()
@@ -71,7 +69,7 @@ def find_placeholder(text: str) -> tuple[str, str] | None:
 
 def without_userinfo(text: str) -> str:
     """Return the text with ``***`` in the place of a user and password in a URL."""
-    return _USERINFO.sub("***", text)
+    return re.sub(_USERINFO, "***", text)
 
 
 def without_secrets(url: str) -> str:
@@ -108,7 +106,7 @@ def http_date(text: str) -> str:
 
 def parse_http_date(text: str) -> datetime:
     """Return the moment that an HTTP date names, in any form that e-mail knows too. Raises ValueError."""
-    usual = _USUAL_DATE.fullmatch(text)
+    usual = re.fullmatch(_USUAL_DATE, text)
     if usual is not None and usual[2] in _MONTHS:
         day, month, year, hour, minute, second = usual.groups()
         numbers = int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)

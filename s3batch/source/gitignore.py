@@ -16,10 +16,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-_TOKEN = re.compile(
-    r"\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>\]?[^\]]*)\]|(?P<text>.)", re.DOTALL
-)
-_SPECIAL_IN_SET = re.compile(r"([\\\[^&~|])")
+_PIECE = r"(?s)\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>\]?[^\]]*)\]|(?P<text>.)"
+_SPECIAL_IN_SET = r"([\\\[^&~|])"
 _END = {(False, False): "/?", (True, False): "/", (False, True): "(?:/.*)?", (True, True): "/.*"}
 """The end of a regex, by whether only directories match and whether everything below them matches."""
 _WILD = re.compile(r"[*?\[\\]")
@@ -75,7 +73,7 @@ def _translate_segment(segment: str) -> str:
     if segment == "*":  # a lone star must not take the nothing behind a directory's slash
         return "[^/]+"
     pieces = [""]
-    for token in _TOKEN.finditer(segment):
+    for token in re.finditer(_PIECE, segment):
         if token["star"]:
             pieces.append("")
         else:
@@ -92,7 +90,7 @@ def _translate_token(token: re.Match[str]) -> str:
     if token["one"]:
         return "[^/]"
     if token["set"]:
-        return "(?!/)[" + ("^" if token["no"] else "") + _SPECIAL_IN_SET.sub(r"\\\1", token["set"]) + "]"
+        return "(?!/)[" + ("^" if token["no"] else "") + re.sub(_SPECIAL_IN_SET, r"\\\1", token["set"]) + "]"
     return re.escape(token["quoted"] or token[0])
 
 

@@ -12,11 +12,12 @@ from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
 HEAVY = {
-    "awscrt", "boto3", "botocore", "concurrent.futures", "dask", "dataclasses", "inspect", "email", "encodings.idna", "gzip", "html",
-    "http.client", "logging", "pathlib", "platformdirs", "random", "s3transfer", "secrets", "shlex", "sqlite_utils",
-    "subprocess", "tempfile", "tqdm", "traceback", "urllib.request",
+    "argparse", "asyncio", "awscrt", "boto3", "botocore", "calendar", "concurrent.futures", "configargparse",
+    "dask", "dataclasses", "email", "encodings.idna", "gzip", "html", "http.client", "inspect", "locale",
+    "logging", "pathlib", "platformdirs", "random", "s3transfer", "secrets", "shlex", "shutil", "sqlite_utils",
+    "ssl", "subprocess", "tempfile", "tqdm", "traceback", "urllib.request",
 }  # fmt: skip
-"""Modules of others that cost 1 ms or more, many of them 5, and that a sync of one file can do without."""
+"""Modules of others that cost 1 ms or more, many of them 5, and that a sync of one file over HTTP can do without."""
 OF_OTHER_JOBS = {
     "s3batch.cli.customer_key", "s3batch.commands.sync.cloudfront", "s3batch.commands.sync.object_manifest", "s3batch.journal.file_lists", "s3batch.journal.moved_objects",
     "s3batch.journal.reversals", "s3batch.plan.file_list", "s3batch.plan.renames",
