@@ -260,7 +260,7 @@ class Objects:
 
     def read_orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
-        low, high = _compute_key_range(prefix)
+        (low, high), new = _compute_key_range(prefix), tuple.__new__
         while True:
             page = self._store.rows(
                 f"SELECT key, size, etag, modified FROM object WHERE {_ORPHAN} ORDER BY key LIMIT ?",  # noqa: S608
@@ -268,7 +268,7 @@ class Objects:
             )
             if not page:
                 return
-            yield [ListedObject._make(row) for row in page]
+            yield [new(ListedObject, row) for row in page]
             low = make_bindable(page[-1][0] + "\0")
 
     def find_orphans_with(self, prefix: str, texts: Sequence[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from s3batch.errors import JobFailedError
 from s3batch.model import DELETE, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import MARKED_BY, OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
+from s3batch.plan.plain_keys import PlainKeys
 from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.source.walk_record import CountedPaths, UnreadablePaths
 from s3batch.units import format_plural
@@ -101,7 +102,7 @@ def make_delete_operation(listed: ListedObject) -> Operation:
     """Return the delete of an object, with the facts that the check before it compares."""
     return _NEW(
         Operation,
-        (DELETE, listed.key, _ORPHAN, "", 0, _stamp_of_time(listed.modified), Stage.DELETE, listed.etag, *_DEFAULTS),
+        (DELETE, listed.key, _ORPHAN, "", 0, _stamp_of_time(listed.modified), _STAGE, listed.etag, *_DEFAULTS),
     )
 
 
@@ -110,7 +111,7 @@ def _stamp_of_time(modified: float) -> Stamp:
     return Stamp(mtime_ns=modified_ns(modified))
 
 
-_NEW, _ORPHAN = tuple.__new__, Reason.ORPHAN
+_NEW, _ORPHAN, _STAGE = tuple.__new__, Reason.ORPHAN, Stage.DELETE
 _DEFAULTS = tuple(Operation._field_defaults[name] for name in ("spec", "id", "attempts", "recheck", "upload_id"))
 
 
@@ -136,12 +137,17 @@ def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterat
     """Yield the objects without a file that no rule protects."""
     protected = collect_protected_keys(wanted.redirects) | {wanted.prefix}  # a folder's marker, as consoles make them
     limits, now, selects = wanted.limits, journal.jobs.current.store_date, wanted.selects
-    own, paths = marks.owns, wanted.key_paths
+    own, paths, plain = marks.owns, wanted.key_paths, PlainKeys(wanted)
     for batch in journal.objects.read_orphans(wanted.prefix):
         if limits:
             batch = [each for each in batch if not limits.hides(each.size, each.modified, now)]  # noqa: PLW2901
-        vetoes = UnreadablePaths(journal.objects.find_kept([each.key for each in batch]))
+        keys = [each.key for each in batch]
+        vetoes = UnreadablePaths(journal.objects.find_kept(keys))
         covers = vetoes.covers if vetoes.paths else None
+        if not (covers or marks) and protected.isdisjoint(keys) and plain.are_plain(keys):
+            if batch:
+                yield batch
+            continue
         orphans = [
             each
             for each in batch
