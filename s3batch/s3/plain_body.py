@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from re import Match
 
     from s3batch.s3.plain_put import Stored
-    from s3batch.s3.requests import Request
+    from s3batch.s3.requests import Body, Request
 
 
 class PlainBody(PlainPut, ABC):
@@ -26,7 +26,7 @@ class PlainBody(PlainPut, ABC):
     sends_body = True
 
     def __init__(
-        self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, checksum: tuple[str, str]
+        self, row: int, key: str, body: Body, headers: Mapping[str, str], fingerprint: str, checksum: tuple[str, str]
     ) -> None:
         """``headers`` are those of all objects with this ``fingerprint``; ``checksum`` is the header for the body."""
         name, value = checksum

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from s3batch.s3.connection_pool import ConnectionPool, PooledConnection
     from s3batch.s3.event_loop import EventLoop
     from s3batch.s3.put_heads import PutHeadWriter
-    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.requests import Body, Request, Response
     from s3batch.s3.write_gate import WriteGate
 
 READ_AT_ONCE = 16 * 1024
@@ -50,7 +50,7 @@ class PlainRequest(Task, ABC):
     """When it was begun, by the loop's clock."""
 
     def __init__(
-        self, row: int, key: str, body: bytes, headers: Mapping[str, str], fingerprint: str, names: tuple[str, ...],
+        self, row: int, key: str, body: Body, headers: Mapping[str, str], fingerprint: str, names: tuple[str, ...],
         values: tuple[str, ...],
     ) -> None:  # fmt: skip
         """``headers`` are those of all requests with this ``fingerprint``; ``names`` and ``values`` are its own, by name."""
@@ -210,7 +210,7 @@ def _read_more(connection: PooledConnection, put: PlainRequest, data: bytes) -> 
     return data
 
 
-def _send_at_once(connection: PooledConnection, head: bytes, body: bytes) -> int:
+def _send_at_once(connection: PooledConnection, head: bytes, body: Body) -> int:
     """Send as much as the socket takes in one call; return how many bytes."""
     try:
         if len(body) <= JOIN_UP_TO:

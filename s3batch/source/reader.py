@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from s3batch.model import Stamp
 
 Read = TypeVar("Read")
+Content = TypeVar("Content", bytes, memoryview)
 BLOCK = 1024 * 1024
 """Bytes read at a time."""
 _GZIP_LEVEL = 6  # zlib's own default
@@ -157,7 +158,16 @@ class SourceReader:
             os.close(fd)
 
     def read_plainly(self, path: str, stamp: Stamp) -> bytes | None:
-        """Return the content of a file of a block at most that has this stamp; ``None`` if :meth:`read` has to look closer.
+        """Return the content of a file of a block at most that has this stamp; ``None`` if :meth:`read` has to look closer."""
+        return self._read_once(path, stamp, lambda fd: os.pread(fd, stamp.size, 0))
+
+    def read_plainly_into(self, memory: memoryview, path: str, stamp: Stamp) -> memoryview | None:
+        """Return the same in ``memory``, which may be larger."""
+        memory = memory[: stamp.size]
+        return self._read_once(path, stamp, lambda fd: memory[: os.preadv(fd, [memory], 0)])
+
+    def _read_once(self, path: str, stamp: Stamp, read: Callable[[int], Content]) -> Content | None:
+        """Return what ``read`` does with a descriptor, if that is the content of a file that has this stamp.
 
         One look after the read is enough, because no ctime comes back: a file that has the stamp now had it before.
         """
@@ -166,7 +176,7 @@ class SourceReader:
         try:
             fd = self._opener.open(path)
             try:
-                body = os.pread(fd, stamp.size, 0)
+                body = read(fd)
                 is_same = has_stamp(os.fstat(fd), stamp)
             finally:
                 os.close(fd)

@@ -16,6 +16,8 @@ _KEPT = 64 * 1024 * 1024
 """Bytes that are kept for later: as many as a worker holds at once."""
 _STEP = 1024 * 1024
 """Bytes: sizes are multiples of it, so that one buffer serves parts of nearly the same size."""
+_SHEET = 4 * 1024 * 1024
+"""Bytes from which buffers of one step are cut: a large page has 2 MiB."""
 
 
 class Buffers:
@@ -24,27 +26,44 @@ class Buffers:
     def __init__(self, kept: int = _KEPT) -> None:
         """Keep at most ``kept`` bytes that are not lent."""
         self._kept = kept
-        self._free: list[mmap.mmap] = []
+        self._free: list[memoryview] = []
+        """The buffer that was used last is the last: it is in the processor's cache most likely."""
+        self._free_bytes = 0
 
     @contextmanager
     def lend(self, size: int) -> Iterator[memoryview]:
         """Lend ``size`` bytes with any content. Nothing may use them after that."""
-        memory = self._take(size)
+        memory = self.take(size)
         try:
-            yield memoryview(memory)[:size]
+            yield memory[:size]
         finally:
-            self._free.append(memory)
-            while sum(map(len, self._free)) > self._kept:
-                del self._free[0]
+            self.give_back(memory)
 
-    def _take(self, size: int) -> mmap.mmap:
-        fitting = [index for index, each in enumerate(self._free) if size <= len(each) <= 2 * size + _STEP]
-        return self._free.pop(fitting[-1]) if fitting else _map_memory(max(1, -(-size // _STEP)) * _STEP)
+    def take(self, size: int) -> memoryview:
+        """Return memory of ``size`` bytes or more, for :meth:`give_back`."""
+        for index in range(len(self._free) - 1, -1, -1):
+            if size <= len(self._free[index]) <= 2 * size + _STEP:
+                memory = self._free.pop(index)
+                self._free_bytes -= len(memory)
+                return memory
+        if size > _STEP:
+            return _map_memory(-(-size // _STEP) * _STEP)
+        first, *others = (sheet[at : at + _STEP] for sheet in [_map_memory(_SHEET)] for at in range(0, _SHEET, _STEP))
+        for each in others:
+            self.give_back(each)
+        return first
+
+    def give_back(self, memory: memoryview) -> None:
+        """Take back what :meth:`take` has returned; what is too much is left to the system."""
+        self._free.append(memory)
+        self._free_bytes += len(memory)
+        while self._free_bytes > self._kept:
+            self._free_bytes -= len(self._free.pop(0))
 
 
-def _map_memory(size: int) -> mmap.mmap:
+def _map_memory(size: int) -> memoryview:
     """Return new memory, in large pages where the system has them: they save 511 of 512 page faults."""
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # no Linux, or a kernel without them
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
+    return memoryview(memory)

@@ -11,7 +11,6 @@ nothing has to be decided.
 from __future__ import annotations
 
 import types
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Result, Work, good_result
@@ -30,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from s3batch.model import Attributes
-    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.requests import Body, Request, Response
+
+_OWN_MEMORY = 128 * 1024
+"""Bytes: a larger body is lent memory, which malloc would get from the system for each, and give back."""
 
 
 def is_plain_upload(work: Work) -> bool:
@@ -47,13 +49,17 @@ def is_plain_upload(work: Work) -> bool:
 class PlainUpload(PlainBody):
     """The upload of one such file."""
 
-    __slots__ = ("uploads", "work")
+    __slots__ = ("memory", "uploads", "work")
     uploads: PlainUploads
     work: Work
+    memory: memoryview | None
+    """What is lent for the body."""
 
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         """Give the result of a file that the store has."""
         self.uploads.on_stored(self._make_result(etag, seconds_of(date), request_id, version, seconds))
+        if self.memory is not None:
+            self.uploads.tools.buffers.give_back(self.memory)
 
     def _make_result(self, etag: str, date: float, request_id: str, version: str, seconds: float) -> Result:
         name, value = self.checksum
@@ -63,8 +69,13 @@ class PlainUpload(PlainBody):
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the upload goes on in the general way, after the response to its request."""
+        return self._go_on(request), self._end
+
+    def _end(self, results: list[Result]) -> None:
+        if self.memory is not None:
+            self.uploads.tools.buffers.give_back(self.memory)
         size = self.work.operation.size
-        return self._go_on(request), partial(self.uploads.on_ended, size, size, 0)
+        self.uploads.on_ended(size, size, 0, results)
 
     @types.coroutine
     def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
@@ -98,11 +109,18 @@ class PlainUploads(PlainWrites):
         headers, name = self.find_headers(attributes, fingerprint), tools.checks.ladder[0]
         if headers is None or not name or (tools.compares_times and operation.reason is MISSING):
             return False
-        body = tools.source.read_plainly(operation.path, operation.stamp)
+        memory = tools.buffers.take(operation.size) if operation.size > _OWN_MEMORY else None
+        body: Body | None
+        if memory is None:
+            body = tools.source.read_plainly(operation.path, operation.stamp)
+        else:
+            body = tools.source.read_plainly_into(memory, operation.path, operation.stamp)
         if body is None:
+            if memory is not None:
+                tools.buffers.give_back(memory)
             return False
         upload = PlainUpload(operation.id, operation.key, body, headers, fingerprint, checksum_line(name, body))
-        upload.uploads, upload.work = self, work
+        upload.uploads, upload.work, upload.memory = self, work, memory
         self.puts.send(upload)
         return True
 

@@ -358,6 +358,27 @@ def test_a_store_that_takes_no_checksum_gets_content_md5(fake, fake_store, at_fa
     assert all(request.body == body for request in fake.requests)
 
 
+def test_files_in_lent_memory_are_sent_each_as_it_is(fake, fake_store, tmp_path):
+    """Some in the short way, some in the general one after a refusal; no memory is lent twice, or kept by anybody."""
+    rules = AttributeRules.from_settings(Settings(), str(tmp_path))
+    runner = WorkerLoop(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
+    bodies = {name: os.urandom(200_000 + number) for number, name in enumerate("abcdefghij")}
+    paths = [file(tmp_path, name, body) for name, body in bodies.items()]
+    refused = iter([True, False, False, True])
+    fake.meddle = lambda request: Reply(500, {}, error("InternalError", "no")) if next(refused, False) else None
+
+    first = finished(runner, tuple(Work(planned(fake_store, path, number=at)) for at, path in enumerate(paths, 1)))
+    failed = [each.id for each in first if each.error]
+    again = finished(runner, tuple(Work(planned(fake_store, paths[at - 1], number=at)) for at in failed))
+    buffers = runner._tools.buffers
+    runner.transport.close()
+
+    assert (len(failed), [each.error for each in again]) == (2, ["", ""])
+    stored = fake.objects[fake_store.bucket.endpoint.bucket]
+    assert {name: stored[fake_store.key(name)].body for name in bodies} == bodies
+    assert buffers._free_bytes % (4 * MIB) == 0
+
+
 def test_an_upload_in_parts_falls_back_too(fake, fake_store, at_fake, tmp_path):
     fake.manners = Manners(checksums_refused=frozenset({"crc64nvme"}))
     operation = planned(fake_store, file(tmp_path, "a", b"x" * 100))

@@ -1,4 +1,4 @@
-"""Memory is lent again, and no more of it is kept than agreed."""
+"""Memory is lent again, to one at a time, and no more of it is kept than agreed."""
 
 from __future__ import annotations
 
@@ -9,51 +9,58 @@ from s3batch.worker.buffers import Buffers
 MIB = 1024 * 1024
 
 
-def lend(buffers: Buffers, size: int) -> int:
-    """Return a number of the memory that is lent."""
+def lend(buffers: Buffers, size: int, mark: bytes = b"") -> bytes:
+    """Return what the lent memory begins with; leave a mark there."""
     with buffers.lend(size) as lent:
         assert len(lent) == size
-        return id(lent.obj)
+        before = bytes(lent[:10])
+        lent[: len(mark)] = mark
+        return before.rstrip(b"\0")
 
 
 def test_the_same_memory_serves_pieces_of_about_the_same_size():
     buffers = Buffers()
-    first = lend(buffers, 16 * MIB)
+    lend(buffers, 16 * MIB, b"mark")
 
-    assert lend(buffers, 16 * MIB - 5) == first
-    assert lend(buffers, 15 * MIB) == first
+    assert lend(buffers, 16 * MIB - 5) == b"mark"
+    assert lend(buffers, 15 * MIB) == b"mark"
 
 
-def test_memory_that_is_lent_is_lent_once():
+@pytest.mark.parametrize("size", [1000, MIB, 5 * MIB], ids=["a part of a step", "a step", "several steps"])
+def test_memory_that_is_lent_is_lent_once(size):
     buffers = Buffers()
+    taken = [buffers.take(size) for _ in range(9)]
 
-    with buffers.lend(MIB) as first, buffers.lend(MIB) as second:
-        assert first.obj is not second.obj
+    for number, memory in enumerate(taken):
+        memory[:] = bytes([number]) * len(memory)
+
+    assert [set(bytes(memory)) for memory in taken] == [{number} for number in range(9)]
 
 
 def test_a_small_piece_does_not_hold_the_memory_of_a_large_one():
     buffers = Buffers()
-    large = lend(buffers, 16 * MIB)
+    lend(buffers, 16 * MIB, b"mark")
 
-    with buffers.lend(MIB) as lent:
-        assert len(lent.obj) == MIB
-        assert lend(buffers, 16 * MIB) == large
+    with buffers.lend(MIB):
+        assert lend(buffers, 16 * MIB) == b"mark"
 
 
 def test_no_more_is_kept_than_agreed():
-    buffers = Buffers(kept=3 * MIB)
-    with buffers.lend(2 * MIB), buffers.lend(2 * MIB):
-        pass
+    buffers = Buffers(kept=8 * MIB)
+    taken = [buffers.take(size) for size in (2 * MIB, 5 * MIB, 3 * MIB)]
 
-    assert sum(len(each) for each in buffers._free) == 2 * MIB
+    for memory in taken:
+        buffers.give_back(memory)
+
+    assert buffers._free_bytes == sum(map(len, buffers._free)) == 8 * MIB
+    assert [len(memory) for memory in buffers._free] == [5 * MIB, 3 * MIB]
 
 
 def test_memory_comes_back_from_work_that_fails():
     buffers = Buffers()
 
-    with pytest.raises(OSError, match="no"), buffers.lend(MIB) as lent:
-        failed = lent.obj
+    with pytest.raises(OSError, match="no"), buffers.lend(2 * MIB) as lent:
+        lent[:4] = b"mark"
         raise OSError("no")
 
-    with buffers.lend(MIB) as lent:
-        assert lent.obj is failed
+    assert lend(buffers, 2 * MIB) == b"mark"
