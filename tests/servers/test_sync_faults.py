@@ -166,7 +166,7 @@ def test_an_expired_token_stops_the_job_after_a_handful_of_requests(job: Job, la
 
     stopped = job.sync("--lane", lane, "--multipart-threshold", "1GiB")
 
-    assert stopped.code in (1, 4)
+    assert stopped.code == 4  # nothing was sent
     assert "ExpiredToken" in stopped.stderr
     assert "s3batch resume" in stopped.stderr
     assert rule.applied <= 20
@@ -200,7 +200,7 @@ def test_a_refusal_of_everything_stops_the_job_at_about_fifty(job: Job, lane: st
 
     stopped = job.sync("--delete", "--multipart-threshold", "1GiB", "--lane", lane)
 
-    assert stopped.code in (1, 4)
+    assert stopped.code == 4
     assert 50 <= rule.applied <= 110
     assert "AccessDenied" in stopped.stderr
     assert "s3batch resume" in stopped.stderr
@@ -284,7 +284,7 @@ def test_an_endpoint_that_stays_away_stops_the_job_and_a_resume_finishes_it(job:
     job.proxy.up()
     resumed = job.resume()
 
-    assert stopped.code in (1, 4)
+    assert stopped.code == (1 if stopped.json["operations"]["upload"]["done"] else 4)
     assert "s3batch resume" in stopped.stderr
     assert resumed.code == 0, resumed.stderr
     assert job.mirrored()
