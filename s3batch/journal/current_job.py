@@ -78,6 +78,14 @@ class CurrentJob:
                 at = before
         return self._continued
 
+    def find_floor(self) -> int:
+        """Return the number that all rows of the job, and of those that it continues, are above.
+
+        A job owns what it has leased of the rows of an earlier one.
+        """
+        jobs = (self.job, *self.list_continued())
+        return self._table.find_start({number for each in jobs for number in (each.number, *each.takes)})
+
     def count(self, requests: Mapping[str, int], totals: Mapping[str, int]) -> None:
         """Add to the totals; :meth:`flush` writes them."""
         self._totals.update(totals)

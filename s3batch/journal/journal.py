@@ -67,7 +67,7 @@ class Journal:
         self._transaction = Transaction(store, current.complete_commit)
         parts = store, self._transaction, current
         self.operations = Operations(*parts, limits.fresh)
-        self.outcomes = Outcomes(store, current, limits.page)
+        self.outcomes = Outcomes(store, current, limits)
         self.statistics = Statistics(store, current, limits.page)
         self.samples = Samples(*parts, most=limits.samples, every=limits.sample_every)
         self.uploads = Uploads(*parts)

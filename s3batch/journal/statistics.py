@@ -56,7 +56,7 @@ class Statistics:
         Files that a worker compared and found unchanged are left out. Of the jobs before, only what is done counts.
         """
         names, selected = self._select_jobs()
-        after = min([self._current.floor, *(each.after_operation for each in self._current.list_continued())])
+        after = self._current.find_floor()
         while True:
             page = self._store.rows(
                 f"SELECT id, job, {_COLUMNS} FROM operation WHERE id > ? AND {selected} AND ({condition}) "  # noqa: S608 - constants

@@ -10,6 +10,7 @@ import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State
 from tests.rig.old_journals import make_old
 from tests.rig.stamps import stamp
@@ -83,6 +84,25 @@ def test_what_was_leased_or_failed_comes_again_to_be_looked_up(journal):
     assert more == [1 - 2]  # one failure is tried again; the redirect and the delete are decided anew
     assert journal.operations.lease(9, Stage.REDIRECT) == journal.operations.lease(9, Stage.DELETE) == []
     assert journal.jobs.current.left_open == journal.outcomes.count_open() == 5
+
+
+def test_a_resume_counts_what_the_job_before_had_taken_from_an_earlier_one(tmp_path):
+    with Journal.open(str(tmp_path / "few.db"), limits=JournalLimits(taken_at_once=2)) as journal:
+        begin(journal)
+        die_with_everything(journal)
+        second = begin(journal)  # not a resume: it takes what is open
+        taken = journal.operations.lease(9, Stage.MAIN)
+        list(journal.jobs.take_over())
+        taken += journal.operations.lease(9, Stage.MAIN) + journal.operations.lease(9, Stage.PUBLISH_LAST)
+        fetch = Operation(Kind.DOWNLOAD, "new", Reason.MISSING, "new", 7)
+        taken += journal.operations.add([fetch], lease=True)
+        journal.operations.settle([(State.DONE, Result(each.id, fingerprint="etag")) for each in taken])
+        begin(journal, continues=second)
+
+        assert journal.outcomes.count_done_before()[Kind.UPLOAD]["done"] == len(taken) - 2
+        assert journal.outcomes.count_done_before()[Kind.RECONCILE]["done"] == 1
+        assert journal.outcomes.count_proofs() == {"etag": 1}
+        assert len(list(journal.statistics.read_rows())) == len(taken)
 
 
 def test_what_is_leased_is_the_jobs_own_from_then_on(journal):
