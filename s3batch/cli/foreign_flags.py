@@ -37,6 +37,7 @@ _OF_THE_AWS_CLI = {
     "ignore-glacier-warnings": f"{_NOT_NEEDED}an archived object fails alone, and is named",
     "metadata-directive": f"{_NOT_NEEDED}a copy keeps metadata unless a setting names it",
     "no-follow-symlinks": "write --symlinks skip",
+    "no-preserve": f"{_NOT_NEEDED}only --preserve keeps times, modes and owners",
     "no-guess-mime-type": "write --content-type application/octet-stream",
     "no-overwrite": _REPLACED,
     "no-paginate": _NOT_NEEDED + "every page is read",

@@ -520,7 +520,7 @@ class Settings(NamedTuple):
     )  # fmt: skip
     max_duration: float = define_setting(
         0.0, "Maximum time that a run may take. Then it stops as after SIGTERM, with exit code 124. 0 means no limit.",
-        Topic.SPEED, frozenset({"sync", "verify", "resume"}), Form.DURATION, minimum=0,
+        Topic.SPEED, frozenset({"sync", "verify", "resume", "apply", "undo"}), Form.DURATION, minimum=0,
     )  # fmt: skip
     executor: str = define_setting(
         "local", "Where the workers run: processes on this machine, a Dask cluster, or this process (inline).",

@@ -126,6 +126,13 @@ def test_a_killed_apply_is_resumed_without_the_file(scene, run_cli, env, point):
     assert store.keys("www/") == {"www/same", "www/content", "www/page.html", "www/other", "www/new", "www/from"}
 
 
+def test_apply_stops_when_its_time_is_over_and_undo_takes_the_same_flag(scene):
+    call, _, _, plan = scene
+    stopped = call("apply", plan, "--max-duration", "0.001s", "--json")
+    assert (stopped.code, stopped.json["state"]) == (124, "interrupted"), stopped.stderr
+    assert "there is no job none" in call("undo", "none", "--max-duration", "1m").stderr
+
+
 def test_a_damaged_plan_is_refused(scene):
     call, store, _, plan = scene
     text = plan.read_bytes()
