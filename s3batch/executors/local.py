@@ -94,10 +94,13 @@ class _WorkerProcess:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.frames.flush()
 
-    def end(self) -> None:
-        """Close its socket, which ends it, and wait for the end."""
+    def kill(self) -> None:
+        """Close its socket, which ends it."""
         self.frames.sock.close()
         self._process.kill()
+
+    def await_end(self) -> None:
+        """Wait for its end."""
         self._process.wait(_PARTING)
 
 
@@ -293,7 +296,8 @@ class LocalExecutor(MessagingExecutor):
         self._selector.unregister(process.frames.sock)
         del self._processes[state]
         self._states.remove(state)
-        process.end()
+        process.kill()
+        process.await_end()
         if not self._draining:
             self._states.append(WorkerState(state.name))
             self.start()
@@ -311,9 +315,11 @@ class LocalExecutor(MessagingExecutor):
             process.tell(word, payload)
 
     def close(self) -> None:
-        """End every process."""
+        """End every process. All are killed before one is waited for."""
         for process in self._processes.values():
-            process.end()
+            process.kill()
+        for process in self._processes.values():
+            process.await_end()
         self._processes.clear()
         self._selector.close()
 

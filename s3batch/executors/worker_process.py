@@ -27,6 +27,7 @@ from s3batch.model import (
     FileToCompare,
     Operation,
     Result,
+    SourceObject,
     Stamp,
     StoredResult,
     Work,
@@ -131,11 +132,18 @@ def _restore_files(rows: list[tuple[Any, ...]]) -> tuple[FileToCompare, ...]:
 
 
 def _flatten_operation(operation: Operation) -> tuple[Any, ...]:
-    return operation[:_AT] + operation.stamp + operation[_AT + 1 :]
+    spec: Any = operation.spec
+    if type(spec) is SourceObject:
+        spec = tuple(spec)
+    return (*operation[:_AT], *operation.stamp, *operation[_AT + 1 : _SPEC], spec, *operation[_SPEC + 1 :])
 
 
 def _restore_operation(row: tuple[Any, ...]) -> Operation:
-    return _new(Operation, (*row[:_AT], _new(Stamp, row[_AT:_BEHIND]), *row[_BEHIND:]))
+    spec = row[_SPEC_IN_ROW]
+    if type(spec) is tuple:
+        spec = _new(SourceObject, spec)
+    stamp = _new(Stamp, row[_AT:_BEHIND])
+    return _new(Operation, (*row[:_AT], stamp, *row[_BEHIND:_SPEC_IN_ROW], spec, *row[_SPEC_IN_ROW + 1 :]))
 
 
 _new = tuple.__new__
@@ -143,7 +151,9 @@ _new = tuple.__new__
 
 
 _AT = Operation._fields.index("stamp")
+_SPEC = Operation._fields.index("spec")
 _BEHIND = _AT + len(Stamp._fields)
+_SPEC_IN_ROW = _SPEC + len(Stamp._fields) - 1
 
 
 class Worker:

@@ -36,8 +36,8 @@ CONTENT_AHEAD = 16 * 1024 * 1024
 """Bytes of content that a worker asks for ahead, not yet read."""
 KEYS_IN_FLIGHT = 2000
 """Keys of DeleteObjects requests that a worker holds at once."""
-FIRST_WORKS = 16
-"""Pieces of work that a worker asks for when it starts."""
+FIRST_WORKS = 64
+"""Pieces of work that a worker asks for when it starts: they last for three rounds of a window that doubles from 8."""
 BEGUN, CURRENT = 0, 1
 """Places in a worker's page: how many pieces of work it has begun, and the row that its loop is busy with (0: none)."""
 _BLOCK = 1024 * 1024

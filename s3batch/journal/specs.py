@@ -75,8 +75,15 @@ def encode_spec(spec: OperationSpec | None) -> str:
         case KeptAttributes():
             return json.dumps([dict(spec.headers), spec.tags, spec.lost])
         case SourceObject():
-            way = (_STREAMED if spec.streamed else _COPIED) + f"@{spec.target_ns}" * bool(spec.target_ns)
-            return f"{way}:{spec.proof} {spec.etag}" if spec.proof else f"{way} {spec.etag}"
+            return encode_source(spec)
+
+
+def encode_source(spec: SourceObject) -> str:
+    """Return the text of a transfer's spec, of which a job has as many as objects."""
+    way = _STREAMED if spec.streamed else _COPIED
+    if spec.target_ns:
+        way += f"@{spec.target_ns}"
+    return f"{way}:{spec.proof} {spec.etag}" if spec.proof else f"{way} {spec.etag}"
 
 
 def decode_spec(kind: Kind, text: str) -> OperationSpec | None:

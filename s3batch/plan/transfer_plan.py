@@ -10,6 +10,7 @@ yes                  | not, or not as recorded      | compare: two HEADs in a wo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.model import Attributes, Kind, Operation, Reason, SourceObject, is_same_file, stamp_of_object
@@ -101,6 +102,9 @@ class TransferPlanner(Planner):
     def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:
         listed, known = facts
         wanted = self.wanted
+        if listed is None:  # nearly all of a first run: no attributes are compared
+            stage = wanted.stage(file.path)
+            return plan_transfer(file, key, Kind.TRANSFER, Reason.MISSING, "", stage=stage, streamed=self.streams)
         return decide_transfer(
             file, key, listed, known if wanted.settings.trust_journal else None, wanted.rules.fingerprint(file.path),
             stage=wanted.stage(file.path), streamed=self.streams,
@@ -137,22 +141,32 @@ def decide_transfer(
 
     ``known`` are the journal's facts of the last own write, or ``None`` if they are not trusted.
     """
-    path, size, etag, modified = source
-    stamp = stamp_of_object(size, etag, modified)
-
-    def operation(kind: Kind, reason: Reason, seen: str) -> Operation:
-        return Operation(kind, key, reason, path, size, stamp, stage, seen, SourceObject(etag, streamed))
-
+    _, size, etag, modified = source
+    plan = partial(plan_transfer, source, key, stage=stage, streamed=streamed)
     if listed is None:
-        return operation(Kind.TRANSFER, Reason.MISSING, "")
+        return plan(Kind.TRANSFER, Reason.MISSING, "")
     if known is not None and compare.is_own_object(listed, known):
-        if known.fingerprint == fingerprint and is_same_file(stamp, known.local):
+        if known.fingerprint == fingerprint and is_same_file(stamp_of_object(size, etag, modified), known.local):
             return None
     elif listed.size == size and listed.etag == etag != "" and fingerprint == _NOTHING_SET:
         return None
     if listed.size != size:
-        return operation(Kind.TRANSFER, Reason.CONTENT, listed.etag)
-    return operation(Kind.RECONCILE, Reason.UNKNOWN, listed.etag)
+        return plan(Kind.TRANSFER, Reason.CONTENT, listed.etag)
+    return plan(Kind.RECONCILE, Reason.UNKNOWN, listed.etag)
+
+
+def plan_transfer(
+    source: ListedEntry, key: str, kind: Kind, reason: Reason, seen: str, *, stage: int, streamed: bool
+) -> Operation:
+    """Return the operation of an object of the source; ``seen`` is the ETag that is listed under ``key``."""
+    path, size, etag, modified = source
+    spec = _new(SourceObject, (etag, streamed, "", 0))
+    stamp = stamp_of_object(size, etag, modified)
+    return _new(Operation, (kind, key, reason, path, size, stamp, stage, seen, spec, 0, 0, False, ""))
+
+
+_new = tuple.__new__
+"""A third of the time of calling a type of named tuples."""
 
 
 class TransferRowCheck(RowCheck):

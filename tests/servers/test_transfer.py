@@ -82,6 +82,7 @@ def test_one_server_copies_what_differs_and_nothing_else(run_cli, two_buckets):
         assert (run.json["unchanged"], run.json["sent_now"]) == (len(tree), 0)
         assert run.json["requests"].get("CopyObject", 0) == 0
     assert again.json["requests"].get("HeadObject", 0) == 0
+    assert again.json["requests"]["ListObjectsV2"] == 2
 
 
 def test_between_two_servers_objects_are_streamed(run_cli, make_bucket, far_target):

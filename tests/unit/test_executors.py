@@ -19,8 +19,20 @@ from s3batch.executors import Executor, PollResult, collect_work_tags, compute_w
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.executors.worker_process import FrameStream, Worker, pack_works
-from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work, expand_row
+from s3batch.executors.worker_process import FrameStream, Worker, pack_works, unpack_works
+from s3batch.model import (
+    ChunkSpec,
+    Kind,
+    KnownContent,
+    Operation,
+    Part,
+    Reason,
+    Result,
+    SourceObject,
+    Step,
+    Work,
+    expand_row,
+)
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.congestion_window import FIRST_WINDOW
 from s3batch.s3.endpoint import Endpoint
@@ -590,3 +602,14 @@ def test_a_worker_that_ran_dry_asks_for_no_less(brief, upload):
 
     assert begun == dry == FIRST_WINDOW + 200
     assert busy == FIRST_WINDOW + 100
+
+
+@pytest.mark.parametrize(
+    "spec", [None, SourceObject("e-1", streamed=True, proof="size", target_ns=7), ChunkSpec(1, 2, 3), KnownContent()]
+)
+def test_work_comes_out_of_its_row_as_it_went_in(spec):
+    operation = Operation(Kind.TRANSFER, "k", Reason.MISSING, "p", 1, stamp(1, 2), 1, "etag", spec, 3, 4, True, "u")
+    works = [Work(operation), Work(operation, Step.PART, (Part(3, 1, 0, 5),))]
+
+    assert unpack_works(pack_works(works)) == works
+    assert [type(each.operation.spec) for each in unpack_works(pack_works(works))] == [type(spec)] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.commands.sync.transfer_job import BegunListing
 from s3batch.errors import SettingsError
 from s3batch.model import (
     Attributes,
@@ -105,3 +106,8 @@ def test_rows_that_no_plan_makes_are_refused(row):
     assert check.admit(GOOD._replace(kind=Kind.RECONCILE)).kind is Kind.RECONCILE
     with pytest.raises(ValueError, match=r"\w"):
         check.admit(row)
+
+
+@pytest.mark.parametrize(("seconds", "fresh"), [(0.0, True), (4.9, True), (5.0, False), (60.0, False)])
+def test_the_page_of_the_check_of_the_source_is_used_while_it_is_fresh(seconds, fresh):
+    assert BegunListing(iter(()), 100.0).is_fresh(100.0 + seconds) == fresh

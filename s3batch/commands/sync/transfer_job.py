@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
@@ -55,6 +56,22 @@ if TYPE_CHECKING:
     from s3batch.worker.delete_check import DeleteCheck
 
 
+_FRESH = 5.0
+"""Seconds for which the page that the check of the source has read is used."""
+
+
+class BegunListing(NamedTuple):
+    """A listing of the source, whose first page is there."""
+
+    pages: Iterator[ListingPage]
+    at: float
+    """When it was begun, by the job's clock."""
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether the first page is as good as a new one. Listing a large target takes minutes."""
+        return now - self.at < _FRESH
+
+
 def run_transfer(settings: Settings, output: Output) -> int:
     """Run a sync from bucket to bucket, or resume one if ``settings.job`` is set; return the exit code."""
     settings, paths = open_file_list(settings)
@@ -73,6 +90,7 @@ class TransferJob(SyncJob):
     _source: Bucket | None = None
     _has_learned: bool = False
     """True if what this run has written is among the facts."""
+    _begun: BegunListing | None = None
     _named: ListedKeys | None = None
     """The objects of a list, in the place of the source's listing."""
 
@@ -94,7 +112,8 @@ class TransferJob(SyncJob):
         """Raise the error of a source that cannot be listed, before anything is planned."""
         if not self.settings.list_digest:
             with _name_missing_permission():
-                self.source.require_listing(self.wanted.place.prefix)
+                pages = self.source.list_objects(self.wanted.place.prefix)
+                self._begun = BegunListing(chain([next(pages)], pages), self.clock())
 
     def close_buckets(self) -> None:
         """Close the buckets that were contacted."""
@@ -134,8 +153,12 @@ class TransferJob(SyncJob):
                 self._record_targets(page)
                 yield page
             return
+        begun, self._begun = self._begun, None
         with _name_missing_permission():
-            yield from self.source.list_objects(self.wanted.place.prefix)
+            if begun is not None and begun.is_fresh(self.clock()):
+                yield from begun.pages
+            else:
+                yield from self.source.list_objects(self.wanted.place.prefix)
 
     def _record_targets(self, page: ListingPage) -> None:
         """Record the objects that are under the keys of a page, in the place of the target's listing."""

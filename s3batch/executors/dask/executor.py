@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import SILENCE, Credit, PollResult, Status, WorkerState, format_hang_warning
+from s3batch.executors import SILENCE, PollResult, Status, WorkerState, format_hang_warning
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.cluster import accompany_worker
 from s3batch.executors.dask.exchange import ExchangeRequest, ExchangeResponse, SealedValue, make_empty_response
@@ -48,8 +48,6 @@ _REFUSED = 10.0
 """Seconds before a Dask worker that did not see the shared place is asked again."""
 _ABANDONED = 60.0
 """Seconds without any worker before the job stops."""
-_FIRST_WORKS = 64
-"""Pieces of work for a new worker: it can ask for more only after an exchange."""
 _PRIORITY = 10
 """Before the tasks of others, because it takes no thread."""
 
@@ -61,7 +59,6 @@ class _Seat:
         self.address = address
         self.token = uuid.uuid4().hex
         self.state = WorkerState(address)
-        self.state.credit = Credit(works=_FIRST_WORKS)
         self.open = False
         self.number = 0
         self.asked = False
