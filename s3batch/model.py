@@ -12,21 +12,17 @@ Paths and keys are text with ``/`` as separator. A file name that is not UTF-8 i
 times are UTC: seconds since the epoch as float, or ``mtime_ns`` as whole nanoseconds.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: typing would compile each one of a named tuple, 9 us for a field.
 import hashlib
+import os
 import stat
 from array import array
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
-    from s3batch.quirks import Quirk
-
+from s3batch.quirks import Quirk
 
 KIN_OF_SYNC = ("sync", "apply", "undo")
 """Commands whose jobs change one target and share its history: a later one supersedes an earlier one."""
@@ -313,7 +309,7 @@ class KeptTags(NamedTuple):
     tags: tuple[tuple[str, str], ...]
     modified: str
     """LastModified of the object that had them: with another one, it was written since."""
-    before: OperationSpec | None = None
+    before: "OperationSpec | None" = None
     """The operation's spec before the tags were added."""
 
 
@@ -347,7 +343,7 @@ class WrittenVersion(NamedTuple):
     """The id of the version, or of the delete marker, that the change has made."""
     before: str = ""
     """That of the version which a HEAD showed right before it; empty if none was sent, or there was no object."""
-    spec: OperationSpec | None = None
+    spec: "OperationSpec | None" = None
     """The operation's new spec; ``None``: it stays."""
 
 
@@ -445,6 +441,11 @@ def require_spec(operation: Operation, wanted: type[_Spec]) -> _Spec:
     if not isinstance(operation.spec, wanted):
         raise TypeError(f"the {operation.kind.value} of {operation.key!r} has no {wanted.__name__}")
     return operation.spec
+
+
+def find_kept_attributes(operation: Operation) -> KeptAttributes | None:
+    """Return the attributes that the object keeps when its file is sent; ``None`` if none are on record."""
+    return operation.spec if isinstance(operation.spec, KeptAttributes) else None
 
 
 def is_streamed(operation: Operation) -> bool:

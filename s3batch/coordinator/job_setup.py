@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator import journal_trust
 from s3batch.executors.local import LocalExecutor, limit_worker_count
 from s3batch.journal import Journal
-from s3batch.settings.bandwidth import read_bandwidth
 
 if TYPE_CHECKING:
     from s3batch.executors import Executor
+    from s3batch.settings.bandwidth import Bandwidth
     from s3batch.settings.table import Settings
     from s3batch.worker.context import Brief
 
@@ -34,7 +34,11 @@ def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight:
 
     It has fewer than ``workers`` where there are fewer requests, or so little bandwidth that more would starve.
     """
-    bandwidth = read_bandwidth(settings.bandwidth)
+    bandwidth: Bandwidth = 0.0
+    if settings.bandwidth:
+        from s3batch.settings.bandwidth import read_bandwidth  # noqa: PLC0415 - few jobs have a limit
+
+        bandwidth = read_bandwidth(settings.bandwidth)
     if settings.executor == "inline":
         from s3batch.executors.inline import InlineExecutor  # noqa: PLC0415 - few jobs want it
 

@@ -34,8 +34,7 @@ from s3batch.model import (
 )
 from s3batch.plan.decide import split_into_parts
 from s3batch.s3.faults import THROTTLED_STATUSES
-from s3batch.worker.multipart import UNSURVEYED
-from s3batch.worker.results import COPY_REFUSED
+from s3batch.worker.results import COPY_REFUSED, UNSURVEYED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

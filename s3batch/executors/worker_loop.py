@@ -28,7 +28,6 @@ from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
 from s3batch.worker.context import tools_for
-from s3batch.worker.dispatch import begin_work
 from s3batch.worker.plain_upload import PlainUploads
 
 if TYPE_CHECKING:
@@ -227,10 +226,15 @@ class WorkerLoop:
             page[CURRENT] = work.operation.id
             if not self._plain.begin(work):
                 ended = partial(self._ended, held, weight, len(work.keys))
-                transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
+                self._start_general(work, ended)
         if wanted and self._files:
             self._compare_files()
         page[CURRENT] = 0
+
+    def _start_general(self, work: Work, ended: Callable[[list[Result]], None]) -> None:
+        from s3batch.worker.dispatch import begin_work  # noqa: PLC0415 - most work is plain
+
+        self.transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
 
     def _compare_files(self) -> None:
         from s3batch.worker.bulk import ON_RECORD, compare_alike, compare_on_record  # noqa: PLC0415 - as above

@@ -358,8 +358,9 @@ def _make_if_absent(path: str) -> None:
 
 def _create_database_file(path: str) -> None:
     with closing(_connect_database(path, "rw")) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_mode = MEMORY")  # no other process sees it yet, and a kill leaves no journal
         migrations.create_journal_tables(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _connect_database(path: str, mode: str) -> sqlite3.Connection:

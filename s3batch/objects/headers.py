@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from s3batch.model import Attributes
+from s3batch.model import Attributes, KeptAttributes
 from s3batch.quirks import ACL, TAGS
 
 METADATA_PREFIX = "x-amz-meta-"
@@ -167,3 +167,8 @@ def _select_kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> I
 def canonical_name(name: str) -> str:
     """Return one spelling of a metadata name: stores change to Title-Case, and underscores to hyphens."""
     return name.lower().replace("_", "-")
+
+
+def make_kept_headers(kept: KeptAttributes, attributes: Attributes) -> dict[str, str]:
+    """Return the headers with which a file is sent so that the object keeps all."""
+    return {**dict(kept.headers), **make_tag_header(kept.tags), **make_put_headers(attributes)}

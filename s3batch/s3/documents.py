@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DEPTH = 32  # levels; the documents of S3 that are read here have fewer than ten
 _OUTSIDE = 0xF0000
 """Where characters that XML cannot hold stay while it is read: a private area that no key uses."""
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ILLEGAL = "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 _REFERENCE = r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));"
 _KEPT_OUTSIDE = f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]"
 
@@ -78,7 +78,7 @@ def read_document(body: Body, *names: str) -> Document:
 def _read_strange(body: Body, wanted: frozenset[str], error: expat.ExpatError) -> Document:
     """Read a document once more whose characters may be all that is wrong with it."""
     text = bytes(body).decode("utf-8", "surrogateescape")
-    plain = re.sub(_REFERENCE, _keep_reference, _ILLEGAL.sub(lambda found: _move_character(ord(found[0])), text))
+    plain = re.sub(_REFERENCE, _keep_reference, re.sub(_ILLEGAL, lambda found: _move_character(ord(found[0])), text))
     if plain == text:
         raise _malformed_document(body, error)
     try:
@@ -94,7 +94,7 @@ def _move_character(code: int) -> str:
 def _keep_reference(found: re.Match[str]) -> str:
     """Return a reference as it is, or the character that XML cannot hold out of harm's way."""
     code = int(found[1], 16) if found[1] else int(found[2])
-    return _move_character(code) if code <= 0xFFFF and _ILLEGAL.match(chr(code)) else found[0]
+    return _move_character(code) if code <= 0xFFFF and re.match(_ILLEGAL, chr(code)) else found[0]
 
 
 def _moved_back(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.settings import texts
-from s3batch.settings.bandwidth import parse_bandwidth
 from s3batch.settings.schema import LISTS, Form, Setting, Topic
 
 if TYPE_CHECKING:
@@ -113,6 +112,8 @@ def _parse_form(row: Setting, text: str) -> Any:
         case Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
             return _check_limits(row, _parse_scaled(row.form, text))
         case Form.BANDWIDTH:
+            from s3batch.settings.bandwidth import parse_bandwidth  # noqa: PLC0415 - few jobs have a limit
+
             return parse_bandwidth(text)
         case Form.LIMIT:
             units.parse_limit(text)

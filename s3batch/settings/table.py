@@ -9,8 +9,7 @@ every source. This module reads no environment and no file: :mod:`s3batch.cli` f
 each value came from.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: typing would compile each one of a named tuple, 9 us for a field.
 import hashlib
 import os
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.settings.bandwidth import parse_bandwidth
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (
@@ -644,7 +642,7 @@ class Settings(NamedTuple):
     """Absolute path of the directory for journals that ``journal`` does not name."""
     user_directory: str = ""
     """Absolute path of the user's state directory, which holds the locks of targets; empty: as ``state_directory``."""
-    build: CIBuild | None = None
+    build: "CIBuild | None" = None
     origins: Mapping[str, str] = {}
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
     filter_order: tuple[str, ...] = ()
@@ -744,7 +742,7 @@ class Settings(NamedTuple):
         )
 
     @classmethod
-    def from_public(cls, public: Mapping[str, Any], overrides: Settings | None = None) -> Self:
+    def from_public(cls, public: Mapping[str, Any], overrides: Self | None = None) -> Self:
         """Return the settings that a job began with; ``overrides`` gives credentials, speed and output.
 
         Raises ValueError if ``public`` holds a value that its setting cannot have.
@@ -824,13 +822,15 @@ def _is_of_the_job(row: Setting) -> bool:
 
 
 def _is_bandwidth(value: object) -> bool:
+    from s3batch.settings.bandwidth import parse_bandwidth  # noqa: PLC0415 - few jobs have a limit
+
     try:
         return value is None or (isinstance(value, int | str) and bool(parse_bandwidth(str(value))))
     except ValueError:
         return False
 
 
-def _read_build_of_job(public: Any, given: Settings) -> CIBuild:
+def _read_build_of_job(public: Any, given: Settings) -> "CIBuild":
     """Return the build of a job, with the files of the step that runs now."""
     from s3batch.settings.ci_build import CIBuild  # noqa: PLC0415 - outside a CI no job has one
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch.objects.preserved import encode_preserved
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
 from s3batch.s3.checked_upload import Checks
@@ -263,6 +262,8 @@ class Tools:
 
     def _read_preserved(self, operation: Operation, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """Return the metadata of an operation's file. Raises ContentError if it is not the planned one."""
+        from s3batch.objects.preserved import encode_preserved  # noqa: PLC0415 - few jobs keep any
+
         if names == ("mtime",):
             return encode_preserved(names, operation.stamp.mtime_ns)
         info = self.source.look(operation.path, operation.stamp)

@@ -4,28 +4,26 @@ Each kind of work is one coroutine that awaits :func:`s3batch.s3.transport.send_
 once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
 """
 
+# ruff: noqa: PLC0415 - a job of one file does not pay for what other jobs do
+
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import (
+    WHOLE,
     Kind,
     MovedObject,
     Operation,
     Result,
     SourceObject,
-    Step,
     Work,
 )
 from s3batch.s3 import requests
 from s3batch.s3.faults import Fault, RequestError, fault_of, kms_fault
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
-from s3batch.worker.delete import delete_batch, delete_one
-from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
-from s3batch.worker.reconcile import copy_metadata, reconcile_object
-from s3batch.worker.redirect import put_redirect
 from s3batch.worker.results import (
     RefusedChangeError,
     failed_content,
@@ -51,7 +49,7 @@ def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
 
 
 def _begin_fetch(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
-    from s3batch.worker import fetch  # noqa: PLC0415 - an upload does not pay for it
+    from s3batch.worker import fetch
 
     is_plain = fetch.is_plain_fetch(work) and not tools.brief.exact
     return fetch.fetch_plain(work, tools, carry_out) if is_plain else carry_out(work, tools)
@@ -109,45 +107,65 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
     if asked is not None:
         return [await upload_file(work.operation, tools, asked)]
     if work.keys:
+        from s3batch.worker.delete import delete_batch
+
         return await delete_batch(work, tools)
-    step = _STEPS.get(work.step)
-    if step is not None:
-        return [await step(work, tools)]
+    if work.step is not WHOLE:
+        return [await _carry_out_part(work, tools)]
     return [await _KINDS[kind](work.operation, tools)]
 
 
+async def _carry_out_part(work: Work, tools: Tools) -> Result:
+    from s3batch.worker.multipart import carry_out_step_of_parts
+
+    return await carry_out_step_of_parts(work, tools)
+
+
 async def _hand_to_transfer(work: Work, tools: Tools, asked: FirstAttempt | None) -> Result:
-    from s3batch.worker.transfer import carry_out_transfer  # noqa: PLC0415 - few jobs read from S3
+    from s3batch.worker.transfer import carry_out_transfer
 
     return await carry_out_transfer(work, tools, asked)
 
 
 async def _hand_to_reconcile(operation: Operation, tools: Tools) -> Result:
     if not isinstance(operation.spec, MovedObject):
+        from s3batch.worker.reconcile import reconcile_object
+
         return await reconcile_object(operation, tools)
-    from s3batch.worker.rename import copy_or_reconcile  # noqa: PLC0415 - only a job with delete looks for renames
+    from s3batch.worker.rename import copy_or_reconcile
 
     return await copy_or_reconcile(operation, operation.spec, tools)
 
 
 async def _hand_to_restore(operation: Operation, tools: Tools) -> Result:
-    from s3batch.worker.restore import restore_object  # noqa: PLC0415 - undo alone has such operations
+    from s3batch.worker.restore import restore_object
 
     return await restore_object(operation, tools)
 
 
-_STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
-    Step.BEGIN: create_upload,
-    Step.SURVEY: read_held_parts,
-    Step.PART: send_part,
-    Step.FINISH: complete_upload,
-    Step.ABORT: abort_multipart,
-}
+async def _hand_to_copy(operation: Operation, tools: Tools) -> Result:
+    from s3batch.worker.reconcile import copy_metadata
+
+    return await copy_metadata(operation, tools)
+
+
+async def _hand_to_redirect(operation: Operation, tools: Tools) -> Result:
+    from s3batch.worker.redirect import put_redirect
+
+    return await put_redirect(operation, tools)
+
+
+async def _hand_to_delete(operation: Operation, tools: Tools) -> Result:
+    from s3batch.worker.delete import delete_one
+
+    return await delete_one(operation, tools)
+
+
 _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
     Kind.UPLOAD: upload_file,
-    Kind.COPY: copy_metadata,
-    Kind.REDIRECT: put_redirect,
-    Kind.DELETE: delete_one,
+    Kind.COPY: _hand_to_copy,
+    Kind.REDIRECT: _hand_to_redirect,
+    Kind.DELETE: _hand_to_delete,
     Kind.RECONCILE: _hand_to_reconcile,
     Kind.RESTORE: _hand_to_restore,
 }

@@ -25,8 +25,8 @@ from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.worker.landing import landing_of, read_blocks, set_time
-from s3batch.worker.multipart import UNSURVEYED
 from s3batch.worker.object_requests import pin_request, refused_object, require_same_object
+from s3batch.worker.results import UNSURVEYED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -24,6 +24,7 @@ from s3batch.objects.headers import (
     RemoteAttributes,
     make_copy_headers,
     make_foreign_headers,
+    make_kept_headers,
     make_put_headers,
     make_tag_header,
     name_header_aspect,
@@ -105,16 +106,6 @@ async def read_acl(key: str, tools: Tools) -> str:
         tools.note_refusal(request.name, fault, "ACLs are not compared")
         return ""
     return canned_acl(bytes(raise_for_status(response, request).body))
-
-
-def make_kept_headers(kept: KeptAttributes, attributes: Attributes) -> dict[str, str]:
-    """Return the headers with which a file is sent so that the object keeps all."""
-    return {**dict(kept.headers), **make_tag_header(kept.tags), **make_put_headers(attributes)}
-
-
-def find_kept_attributes(operation: Operation) -> KeptAttributes | None:
-    """Return the attributes that the object keeps when its file is sent; ``None`` if none are on record."""
-    return operation.spec if isinstance(operation.spec, KeptAttributes) else None
 
 
 def _list_aspects(kept: KeptAttributes, attributes: Attributes) -> frozenset[str]:

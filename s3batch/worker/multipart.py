@@ -10,10 +10,12 @@ from s3batch.model import (
     Reason,
     Result,
     State,
+    Step,
     Work,
+    find_kept_attributes,
 )
 from s3batch.objects.content_match import ContentEvidence
-from s3batch.objects.headers import make_put_headers
+from s3batch.objects.headers import make_kept_headers, make_put_headers
 from s3batch.s3 import requests
 from s3batch.s3.checked_upload import begin_upload, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT
@@ -29,13 +31,11 @@ from s3batch.worker.guard import prepare_change, require_planned
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,
     find_difference,
-    find_kept_attributes,
     found_right,
     look_after_sending,
-    make_kept_headers,
 )
 from s3batch.worker.reconcile import is_equal
-from s3batch.worker.results import failed_result
+from s3batch.worker.results import UNSURVEYED, failed_result
 from s3batch.worker.upload import (
     OVERTAKEN,
     compare_times,
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
     HandleGone = Callable[[Work, Response, Tools], Awaitable[Result]]
 
-UNSURVEYED = "Unsurveyed"
-"""The code of s3batch for a multipart upload whose parts may not be listed."""
 PARTS_STAY = "the parts of aborted multipart uploads stay in the bucket until a lifecycle rule removes them"
 
 
@@ -246,3 +244,17 @@ async def abort_multipart(work: Work, tools: Tools) -> Result:
     if response.status != 404:
         raise_for_status(response, request)
     return Result(work.operation.id, work.step)
+
+
+_STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
+    Step.BEGIN: create_upload,
+    Step.SURVEY: read_held_parts,
+    Step.PART: send_part,
+    Step.FINISH: complete_upload,
+    Step.ABORT: abort_multipart,
+}
+
+
+async def carry_out_step_of_parts(work: Work, tools: Tools) -> Result:
+    """Carry out one step of a multipart upload."""
+    return await _STEPS[work.step](work, tools)

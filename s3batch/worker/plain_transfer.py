@@ -24,7 +24,6 @@ from s3batch.s3.plain_copy import PlainCopy
 from s3batch.s3.requests import name_copy_source
 from s3batch.s3.transport import send_request
 from s3batch.worker.copy_probe import must_probe_copies
-from s3batch.worker.dispatch import carry_out
 from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.source_object import are_copies_refused, find_pin
 from s3batch.worker.versions import with_version
@@ -86,6 +85,8 @@ class PlainTransfer(PlainCopy):
             asked = FirstAttempt(request, response)
         except RequestError as error:
             asked = FirstAttempt(request, error)
+        from s3batch.worker.dispatch import carry_out  # noqa: PLC0415 - most copies are plain
+
         results = yield from carry_out(self.work, self.transfers.tools, asked)
         return [each._replace(seconds=self.transfers.clock() - self.begun) for each in results]
 

@@ -21,7 +21,6 @@ from s3batch.s3.plain_body import PlainBody
 from s3batch.s3.responses import date_of, etag_of
 from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.source.reader import BLOCK
-from s3batch.worker.dispatch import carry_out
 from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.versions import VERSION_ID, with_version
 
@@ -88,6 +87,8 @@ class PlainUpload(PlainBody):
             asked = FirstAttempt(request, response)
         except RequestError as error:
             asked = FirstAttempt(request, error)
+        from s3batch.worker.dispatch import carry_out  # noqa: PLC0415 - most files are plain
+
         results = yield from carry_out(self.work, tools, asked)
         return [each._replace(seconds=self.uploads.clock() - self.begun) for each in results]
 

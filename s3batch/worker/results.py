@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 COPY_REFUSED = "CopyRefused"
 """The code of s3batch for a part that the store does not copy: the upload begins again, and is streamed."""
+UNSURVEYED = "Unsurveyed"
+"""The code of s3batch for a multipart upload whose parts may not be listed."""
 DISK_FULL = "DiskFull"
 """The code of s3batch for a local target that takes nothing more."""
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})

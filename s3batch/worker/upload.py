@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.model import MISSING, Attributes, Operation, Result, Work
-from s3batch.objects import compare
-from s3batch.objects.content_match import ContentEvidence, is_same_content
-from s3batch.objects.headers import RemoteAttributes, make_put_headers
+from s3batch.model import MISSING, Attributes, Operation, Result, Work, find_kept_attributes
+from s3batch.objects.headers import RemoteAttributes, make_kept_headers, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.checked_upload import BodyChecksum, FirstAttempt, send_checked
@@ -18,13 +16,6 @@ from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, compress_body
-from s3batch.worker.guard import prepare_change
-from s3batch.worker.metadata_copy import (
-    find_kept_attributes,
-    found_right,
-    look_after_sending,
-    make_kept_headers,
-)
 from s3batch.worker.results import failed_result
 from s3batch.worker.versions import note_version
 
@@ -98,6 +89,8 @@ async def _send_body(
         is_retry = operation.is_in_doubt or operation.attempts > 0
         if kept is None and is_retry and (found := _already_there(operation, attributes, body, head, tools)):
             return found
+        from s3batch.worker.guard import prepare_change  # noqa: PLC0415 - few uploads are looked at before
+
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     request = requests.put_object(operation.key, body, {**headers, **condition})
@@ -117,6 +110,8 @@ async def _send_body(
         return failed_result(Work(operation), fault_of(sent.answer), request.name)._replace(retryable=True)
     response = raise_for_status(sent.answer, request)
     if kept is not None:
+        from s3batch.worker.metadata_copy import look_after_sending  # noqa: PLC0415 - few follow a copy
+
         await look_after_sending(operation, attributes, kept, tools)
     if tools.compares_times and operation.reason is MISSING:
         await compare_times(operation.key, etag_of(response), date_of(response), tools)
@@ -154,11 +149,15 @@ def _already_there(
     """Compare with S3's object by HEAD, if a dead run may have sent this file: it is not sent twice."""
     if not response.ok or int(response.headers.get("content-length", -1)) != len(body):
         return None
+    from s3batch.objects.compare import find_copy_reason  # noqa: PLC0415 - only after a kill
+    from s3batch.objects.content_match import ContentEvidence, is_same_content  # noqa: PLC0415 - as above
+    from s3batch.worker.metadata_copy import found_right  # noqa: PLC0415 - as above
+
     evidence = ContentEvidence.from_head(response.headers)
     if not is_same_content(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
     remote = RemoteAttributes.from_headers(response.headers)
-    if compare.find_copy_reason(attributes, remote, None) is not None:
+    if find_copy_reason(attributes, remote, None) is not None:
         return None
     return found_right(operation, response, tools)
 

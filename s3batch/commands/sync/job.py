@@ -18,7 +18,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.sync.begin import begin_job
-from s3batch.commands.sync.cluster import build_cluster_executor
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_probes, stale_uploads
 from s3batch.coordinator.job_setup import build_executor
@@ -29,7 +28,6 @@ from s3batch.executors.local import count_usable_cpus, start_beside
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
-from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from s3batch.coordinator.job_runner import JobRunner
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
+    from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.plan.late_requests import Replan
     from s3batch.plan.renames import RenameFinder
     from s3batch.reporting.console import Output
@@ -197,7 +196,11 @@ class SyncJob(DirectionJob):
 
     def watch_blocked_uploads(self) -> BlockedUploads | None:
         """Return what has uploads wait that another object keeps out."""
-        return None if self.settings.list_digest else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
+        if self.settings.list_digest or self.settings.dry_run or not self.settings.delete:
+            return None
+        from s3batch.plan.blocked_uploads import BlockedUploads  # noqa: PLC0415 - only orphans keep uploads out
+
+        return BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
 
     def _plan_steps(self, coordinator: Coordinator, planning: Planner, listing: Iterator[None]) -> Iterator[None]:
         """Return the steps of planning, beside which operations are sent. On a terminal a question may come first."""
@@ -380,6 +383,8 @@ class SyncJob(DirectionJob):
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         if self.cluster:
+            from s3batch.commands.sync.cluster import build_cluster_executor  # noqa: PLC0415 - few jobs have a cluster
+
             return build_cluster_executor(self.cluster, self.settings, brief, in_flight=in_flight)
         return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
 
