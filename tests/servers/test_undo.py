@@ -141,6 +141,7 @@ def test_what_was_changed_since_is_named_and_stays(call, store, tree):
     assert all(error.startswith("not undone: it was") for error in failures.values())
     resumed = call("resume", "--json")
     assert (resumed.code, {each["key"]: each["error"] for each in resumed.json["failures"]}) == (1, failures)
+    assert resumed.json["source"] == undone.json["source"] == done.json["source"]
     now = state(store)
     assert (now["www/changed"][0], now["www/orphan"][0]) == (b"of someone else", b"written again")
     assert {key: now[key] for key in ("www/copied.html", "www/large", "www/public")} == {

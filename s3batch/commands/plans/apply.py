@@ -135,9 +135,10 @@ def enter_plan(plan: SavedPlan, runner: JobRunner, begin: BeginPlanned, check: P
         journal.jobs.set_planned()
 
 
-def begin_again(runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+def begin_again(runner: JobRunner, _: SyncSpec, place: str) -> None:
     """Begin a job that goes on with the operations of another one."""
-    enter_again(runner, partial(runner.begin, wanted.source.root, place))
+    source = runner.journal.jobs.find(runner.settings.job).source  # an undo reads none, and has that of the job
+    enter_again(runner, partial(runner.begin, source, place))
 
 
 def enter_again(runner: JobRunner, begin: BeginPlanned) -> None:
