@@ -201,10 +201,6 @@ class Bucket:
             page = self._arrived(ahead, request).document
         yield page
 
-    def require_listing(self, prefix: str) -> None:
-        """Raise :class:`EndpointError` if the bucket cannot be listed."""
-        self._listed(requests.list_objects(prefix, limit=1))
-
     def look_up(self, keys: Sequence[str], prefix: str) -> list[ListedObject]:
         """List those of ``keys``, all below ``prefix``, that are there. Raises :class:`EndpointError` as above."""
         found: dict[str, ListedObject] = {}

@@ -136,6 +136,18 @@ def test_bad_places_are_refused_before_any_request(run_cli, env, source, target,
     assert words in run.stderr
 
 
+def test_a_source_that_is_one_object_is_told(run_cli, two_buckets):
+    source, target = two_buckets
+    source.put("in/a", b"1")
+    target.put("out/b", b"2")
+
+    ended = run_cli(["sync", source.url("in/a"), target.url("out"), "--delete", "--allow-empty-source"])
+
+    assert (ended.code, target.keys()) == (1, {"out/b"})
+    assert f"{source.url('in/a')} is one object" in ended.stderr
+    assert f"write the source {source.url('in')} with --files-from, and a in its list" in ended.stderr
+
+
 def test_an_empty_source_deletes_nothing(run_cli, two_buckets):
     source, target = two_buckets
     target.put("out/kept", b"x")

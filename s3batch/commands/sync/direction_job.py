@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
-from s3batch.errors import DeclinedError, S3BatchError
+from s3batch.errors import DeclinedError, JobFailedError, S3BatchError
 from s3batch.model import Kind, Operation, Result
 from s3batch.plan import deletes
 from s3batch.reporting import ci_outputs
 from s3batch.reporting.json_stream import Spool
 from s3batch.reporting.progress import Totals
+from s3batch.s3.faults import RequestError
 from s3batch.source.walk_record import CountedPaths
 
 if TYPE_CHECKING:
@@ -23,7 +24,24 @@ if TYPE_CHECKING:
     from s3batch.reporting import report
     from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
+    from s3batch.s3.listing import ListingPage
+    from s3batch.settings.direction import S3Place
     from s3batch.settings.table import Settings
+
+
+def refuse_one_object(place: S3Place, first: ListingPage | None, bucket: Bucket, instead: str) -> None:
+    """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be read of it."""
+    if first is None or first.objects or first.token or place.key == place.prefix:
+        return
+    try:
+        found = bucket.head(place.key)
+    except RequestError:
+        return
+    if found is not None:
+        raise JobFailedError(
+            f"{place.url} is one object, and there is none below {place.url}/",
+            hint=f"write {instead}, or the prefix of objects",
+        )
 
 
 class DirectionSpec(Protocol):

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from s3batch.commands.sync.cluster import build_cluster_executor, open_target_cluster
-from s3batch.commands.sync.direction_job import DirectionJob
+from s3batch.commands.sync.direction_job import DirectionJob, refuse_one_object
 from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER
 from s3batch.coordinator import history
 from s3batch.coordinator.job_runner import JobRunner
@@ -40,7 +40,6 @@ from s3batch.plan.key_names import FoldedNames
 from s3batch.plan.listed_keys import ListedKeys
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
 from s3batch.s3 import permissions
-from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import settings_of_source
 from s3batch.units import format_count, format_plural
 from s3batch.worker import fetch
@@ -183,7 +182,7 @@ class DownloadJob(DirectionJob):
         if not digest:
             pages = self.list_source()
             first = next(pages, None)
-            self._refuse_one_object(first)
+            refuse_one_object(self.wanted.place, first, self.bucket, f"s3batch sync {self.wanted.place.url} - > FILE")
             return chain([first] if first else [], pages)
         contact_without_listing(wanted, self.paths, self.journal, self.bucket)
         self._named = ListedKeys(
@@ -191,21 +190,6 @@ class DownloadJob(DirectionJob):
             key=wanted.key, leaves_out=wanted.leaves_out,
         )  # fmt: skip
         return self._named.pages()
-
-    def _refuse_one_object(self, first: ListingPage | None) -> None:
-        """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be fetched."""
-        place = self.wanted.place
-        if first is None or first.objects or first.token or place.key == place.prefix:
-            return
-        try:
-            found = self.bucket.head(place.key)
-        except RequestError:
-            return
-        if found is not None:
-            raise JobFailedError(
-                f"{place.url} is one object, and there is none below {place.url}/",
-                hint=f"write s3batch sync {place.url} - > FILE, or the prefix of objects",
-            )
 
     def _prepare_target(self, tree: TargetTree) -> FoldedNames | None:
         """Make the target, and remove what dead runs left in it that this one has no use for."""

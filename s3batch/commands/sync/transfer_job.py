@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.direction_job import refuse_one_object
 from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import (
@@ -111,9 +112,14 @@ class TransferJob(SyncJob):
     def check_source(self) -> None:
         """Raise the error of a source that cannot be listed, before anything is planned."""
         if not self.settings.list_digest:
+            place = self.wanted.place
             with _name_missing_permission():
-                pages = self.source.list_objects(self.wanted.place.prefix)
-                self._begun = BegunListing(chain([next(pages)], pages), self.clock())
+                pages = self.source.list_objects(place.prefix)
+                first = next(pages)
+                self._begun = BegunListing(chain([first], pages), self.clock())
+            folder, _, name = place.key.rpartition("/")
+            instead = f"the source s3://{place.bucket}/{folder} with --files-from, and {name} in its list"
+            refuse_one_object(place, first, self.source, instead)
 
     def close_buckets(self) -> None:
         """Close the buckets that were contacted."""
