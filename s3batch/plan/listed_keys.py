@@ -112,7 +112,8 @@ def record_by_head(journal: Journal, bucket: Bucket, keys: Sequence[str]) -> Non
     found = look_up_by_head(bucket, keys)
     for key, each in zip(keys, found, strict=True):
         if isinstance(each, Fault):
-            raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint="the job needs s3:GetObject")
+            hint = "the job needs s3:GetObject" if each.status == 403 else ""
+            raise JobFailedError(f"{key!r}: {each.said_of('HeadObject')}", hint=hint)
     journal.objects.record_found([each for each in found if isinstance(each, ListedObject)])
 
 
