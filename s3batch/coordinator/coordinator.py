@@ -79,7 +79,7 @@ class Coordinator:
             deps, self._counts, self._dispatcher.leased, self._retries, self._quarantine, self._breaker, self._sign_in
         )
         self._stage = Stage.MAIN
-        self._is_stopping = False
+        self._is_stopping = self._has_shrunk = False
         self._counted_again_at = -1
         """How many operations had been leased when the open ones were counted again."""
         self._deleted: list[tuple[float, Sequence[int]]] = []
@@ -114,6 +114,7 @@ class Coordinator:
 
     def add_deletes(self, operations: list[Operation]) -> None:
         """Journal planned deletes in their stage; lease them at once while there is room for all of them."""
+        self._shrink_once()
         dispatcher = self._dispatcher
         at_once = not (dispatcher.more or self._deps.dry_run) and dispatcher.count_room(Stage.DELETE) >= len(operations)
         added = self._journal.operations.add_orphans(operations, lease=at_once)
@@ -124,6 +125,12 @@ class Coordinator:
             dispatcher.prepare_orphans(added)
         else:
             dispatcher.note_added(len(added))
+
+    def _shrink_once(self) -> None:
+        """Give memory back before the deletes: listing and walk are over, and workers may be forked now."""
+        if not self._has_shrunk:
+            self._has_shrunk = True
+            self._journal.shrink()
 
     def compare(self, files: list[Comparison]) -> None:
         """Have files compared that are probably equal to their objects, without a row in the journal."""
@@ -145,8 +152,8 @@ class Coordinator:
         self._dispatcher.begin_stage(stage, self._counts.open[stage])
         if planning is None and not self._counts.open[stage]:
             return
-        if stage == Stage.DELETE and self._counts.open[stage]:  # planning is over, and workers may be forked now
-            self._journal.shrink()
+        if stage == Stage.DELETE and self._counts.open[stage]:
+            self._shrink_once()
         self._deps.signals.gentle = True
         try:
             while planning is not None or self._counts.open[stage]:
