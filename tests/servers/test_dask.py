@@ -151,10 +151,10 @@ def test_others_that_look_or_are_kept_out_leave_the_workers_of_a_sync_alone(
     start_cli, run_cli, dask_env, bucket, tree, lasting_cluster, proxy
 ):
     going_on = threading.Event()
-    proxy.on("PutObject", Hold(going_on))
+    proxy.on("PutObject", Hold(going_on), skip=24)  # before any success one worker may have all that is handed out
     words = ["sync", tree, bucket.url("x"), *lasting_cluster.flags, "--json"]
     running = start_cli([*words, "--max-concurrency", "8"], env=dask_env | {"AWS_ENDPOINT_URL": proxy.url})
-    assert proxy.wait_for("PutObject", 8)
+    assert proxy.wait_for("PutObject", 28)
 
     env = dask_env | {"AWS_ENDPOINT_URL": proxy.url}
     looked = run_cli([*words, "--dry-run"], env=env)
