@@ -263,8 +263,10 @@ def format_headline(document: Mapping[str, Any], *, dry_run: bool = False) -> st
     parts += [f"{format_count(failed)} failed"] if failed else []
     left = sum(count_operations_left(numbers) for numbers in operations.values())
     parts += [f"{format_count(left)} left"] if left and not dry_run else []
-    state = "dry run" if dry_run else document["state"]
-    nothing = "nothing to do" if dry_run or document["state"] == JobState.DONE else "nothing was done"
+    state, nothing = document["state"], "nothing to do" if document["state"] == JobState.DONE else "nothing was done"
+    if dry_run:  # one that was cut short does not know what there is to do
+        is_cut = state in {JobState.FAILED, JobState.INTERRUPTED}
+        state, nothing = (f"dry run {state}", "nothing was planned") if is_cut else ("dry run", "nothing to do")
     seconds, total = document["seconds"], document["seconds_total"]
     lasted = format_duration(seconds) + (f" ({format_duration(total)} in all)" if document["sent_before"] else "")
     return f"{state} in {lasted}: {', '.join(parts) or nothing}"

@@ -181,6 +181,17 @@ class TestText:
 
         assert format_end_block(found, dry_run=True) == ["dry run in 3.2 s: 9 to upload, 1 to delete"]
 
+    @pytest.mark.parametrize(
+        ("state", "line"),
+        [
+            (JobState.FAILED, "dry run failed in 3.2 s: nothing was planned"),
+            (JobState.INTERRUPTED, "dry run interrupted in 3.2 s: nothing was planned"),
+            (JobState.DONE, "dry run in 3.2 s: nothing to do"),
+        ],
+    )
+    def test_a_dry_run_that_was_cut_short_does_not_say_that_nothing_is_to_do(self, state: JobState, line: str) -> None:
+        assert format_end_block(documented(JOB._replace(state=state)), dry_run=True)[0] == line
+
     def test_a_finished_job_is_one_line(self) -> None:
         assert len(format_end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
 
