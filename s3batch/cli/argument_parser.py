@@ -6,18 +6,16 @@ It is imported where :func:`s3batch.cli.parser.read_plain_words` does not read t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
 import configargparse
 
-from s3batch.cli.parser import CONFIG, ORDER, VALUELESS, ConfigFile, switch_flag
+from s3batch.cli.parser import CONFIG, ORDER, VALUELESS, ConfigFile, gather_values, switch_flag
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import GivenText, split_keys, split_list
+from s3batch.settings.parsing import GivenText
 from s3batch.settings.schema import Form, Setting, flag_of
 from s3batch.settings.table import TABLE, names_of_setting, taken_by
-from s3batch.settings.texts import plain_text
 
 
 class _Switch(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
@@ -39,17 +37,9 @@ class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse h
     """A flag that may come several times: all values as one JSON list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before, more = split_list(getattr(namespace, self.dest) or ""), split_list(plain_text(values))
-        setattr(namespace, self.dest, json.dumps([*before, *more]))
+        text, more = gather_values(TABLE[self.dest].form, getattr(namespace, self.dest) or "", values)
+        setattr(namespace, self.dest, text)
         setattr(namespace, ORDER, [*getattr(namespace, ORDER, ()), *[self.dest] * len(more)])
-
-
-class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """The same for cache keys."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before = split_keys(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_keys(plain_text(values))]))
 
 
 class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
@@ -96,7 +86,7 @@ class CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # con
             flags += [flag_of(f"no_{name}") for name in names]
         if not always and not any(flag in named for flag in flags):
             return
-        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
+        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _Collect}
         more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
         if row.form in VALUELESS:
             more["nargs"] = 0

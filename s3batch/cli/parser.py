@@ -7,13 +7,14 @@ it was, together with where it came from, and :func:`s3batch.settings.parsing.pa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from s3batch import units
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import GivenText, unknown_name_error, wrong_value_error
+from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
 from s3batch.settings.table import TABLE, spellings_of
 from s3batch.settings.texts import plain_text
@@ -26,7 +27,7 @@ _END = "--"
 ORDER = "order of list values"
 """The attribute of a namespace that notes :attr:`ParsedArguments.order`."""
 VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
-_GATHERED = frozenset({Form.LIST, Form.KEYS})
+GATHERED = frozenset({Form.LIST, Form.KEYS})
 
 
 class ConfigFile(NamedTuple):
@@ -58,15 +59,16 @@ def merge_settings(
 
 
 def read_plain_words(command: str, words: Sequence[str], variables: Mapping[str, GivenText]) -> ParsedArguments | None:
-    """Return what ``words`` and ``variables`` say; ``None`` if they are not of the plain kinds.
+    """Return what ``words`` and ``variables`` say; ``None`` if the words are not of the plain kinds.
 
     Plain are ``--foo VALUE``, ``--foo=VALUE``, switches that are on, and words that are no flags. Everything else
-    (lists, ``--no-foo``, a value that begins with a dash, a flag that is not known) is left to configargparse, which
-    takes ten times as long. Of the plain kinds both say the same.
+    (``--no-foo``, a value that begins with a dash, a flag that is not known) is left to configargparse, which takes ten
+    times as long. Of the plain kinds both say the same.
     """
     known = spellings_of(command)
     given: dict[str, GivenText] = {}
     rest: list[str] = []
+    order: list[str] = []
     left = iter(words)
     for word in left:
         if not _is_flag(word):
@@ -75,21 +77,42 @@ def read_plain_words(command: str, words: Sequence[str], variables: Mapping[str,
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
         row = known.get(name)
-        if row is None or row.form in _GATHERED or flag != flag_of(name):
+        if row is None or flag != flag_of(name):
             return None
+        before = given[row.name].text if row.name in given else ""
         if row.form in VALUELESS:
-            value = str(int(given[row.name].text) + 1 if row.name in given else 1) if row.form is Form.COUNT else "true"
+            value = str(int(before or 0) + 1) if row.form is Form.COUNT else "true"
         elif not equals:
             value = next(left, _END)
             if value.startswith("-"):
                 return None
+        if row.form in GATHERED:
+            value, more = gather_values(row.form, before, value)
+            order += [row.name] * len(more)
         given[row.name] = GivenText(value, row.flag)
     for name, one in variables.items():
-        if known[name].form in _GATHERED | VALUELESS:
-            return None
-        if name not in given and (text := plain_text(one.text)).strip():
+        if name not in given and (text := _read_variable(known[name], one)):
             given[name] = one._replace(text=text)
-    return ParsedArguments(given, rest)
+    return ParsedArguments(given, rest, tuple(order))
+
+
+def _read_variable(row: Setting, given: GivenText) -> str:
+    """Return the text of a variable as its flag would have it; empty if it says nothing."""
+    text = plain_text(given.text)
+    if not text.strip():
+        return ""
+    if row.form is Form.BOOLEAN:
+        return "true" if switch_flag(row, text, given.origin) == [row.flag] else "false"
+    if row.form is Form.COUNT:
+        return str(len(switch_flag(row, text, given.origin)) or "")
+    return gather_values(row.form, "", text)[0] if row.form in GATHERED else text
+
+
+def gather_values(form: Form, before: str, text: str) -> tuple[str, list[str]]:
+    """Return the values of a list with those of one more text, as a JSON list, and the new ones of a plain list."""
+    split = split_keys if form is Form.KEYS else split_list
+    more = split(plain_text(text))
+    return json.dumps([*split(before), *more]), list(more) if form is Form.LIST else []
 
 
 def _read_any_words(

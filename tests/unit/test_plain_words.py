@@ -9,8 +9,8 @@ import pytest
 from s3batch.cli import parser
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText
-from s3batch.settings.schema import COMMANDS, flag_of
-from s3batch.settings.table import spellings_of, taken_by
+from s3batch.settings.schema import COMMANDS, Form, flag_of
+from s3batch.settings.table import TABLE, spellings_of, taken_by
 
 VALUES = ("x", "", " ", "-", "-v", "-5", "a b", "a=b", "true", "no", "3", "s3://b/c", "ä", "--json", '["x"]')
 
@@ -45,13 +45,24 @@ def test_what_the_quick_way_reads_configargparse_reads_alike(seed):
         if isinstance(words, str):
             continue
         names = chance.sample(sorted(taken_by(command)), k=min(3, len(taken_by(command))))
-        variables = {name: GivenText(chance.choice(["x", "a b", "1"]), f"S3BATCH_{name.upper()}") for name in names}
+        variables = {
+            name: GivenText(
+                chance.choice(["x", "a b", "1", "true", "off", " ", "a,b", '["c"]', "{{x}},y"]),
+                f"S3BATCH_{name.upper()}",
+            )
+            for name in names
+        }
         variables = variables if chance.random() < 0.5 else {}
 
         found = read(parser.read_plain_words, command, words, variables)
         if found is not None:
             plain += 1
-            assert found == read(parser._read_any_words, command, words, variables, None), (command, words, variables)
+            other = read(parser._read_any_words, command, words, variables, None)
+            is_ordered = not any(TABLE[name].form is Form.LIST for name in variables)  # an order counts of flags only
+            both_refuse = isinstance(found, str) and isinstance(other, str)  # perhaps each another variable
+            if not (both_refuse or is_ordered) and isinstance(found, tuple) and isinstance(other, tuple):
+                found, other = found[:2], other[:2]
+            assert both_refuse or found == other, (command, words, variables)
     assert plain > 10
 
 
@@ -63,6 +74,7 @@ def test_what_the_quick_way_reads_configargparse_reads_alike(seed):
         (["--delete", "--verbose", "--verbose"], {"delete": "true", "verbose": "2"}, []),
         (["--no-sign-request"], {"no_sign_request": "true"}, []),
         (["--region=--"], {"region": "--"}, []),
+        (["--include", "x", "--include=a,b"], {"include": '["x", "a", "b"]'}, []),
     ],
 )
 def test_a_plain_line_is_read_without_configargparse(words, given, rest):
@@ -74,7 +86,7 @@ def test_a_plain_line_is_read_without_configargparse(words, given, rest):
 
 @pytest.mark.parametrize(
     "words",
-    [["--include", "x"], ["--no-delete"], ["--region", "-x"], ["--region"], ["--nothing"], ["--max_delete", "3"]],
+    [["--include", "-x"], ["--no-delete"], ["--region", "-x"], ["--region"], ["--nothing"], ["--max_delete", "3"]],
 )
 def test_any_other_line_is_left_to_configargparse(words):
     assert parser.read_plain_words("sync", words, {}) is None
