@@ -204,10 +204,8 @@ class Connection:
             while True:
                 if (vacant := self._reply.vacant) is not None:
                     response = self._read_into(vacant)
-                    if response is not None:
-                        self.used = True
-                        return response
-                    continue
+                    self.used = True
+                    return response
                 data = self.sock.recv(self._reply.appetite if self._reply.received else READ_LEAST)
                 if self._counts_body:
                     self._wire[0] += len(data)
@@ -221,13 +219,18 @@ class Connection:
             raise self.broken(error) from error
 
     def _read_into(self, vacant: memoryview) -> Response | None:
-        """Read into the memory of a body; return the answer once that is complete."""
-        count = self.sock.recv_into(vacant)
-        if self._counts_body:
-            self._wire[0] += count
-        if not count:
-            return self._ended()
-        response = self._reply.fill(count)
+        """Read as much as there is into the memory of a body; return the answer once that is complete."""
+        filled, size, read = 0, len(vacant), self.sock.recv_into
+        try:
+            while filled < size:  # over TLS a read gives 16 KiB at most
+                count = read(vacant[filled:])
+                filled += count
+                if not count:
+                    return self._ended()
+        finally:
+            if self._counts_body:
+                self._wire[0] += filled
+            response = self._reply.fill(filled)
         if response is not None and self._has_more():
             self._reply.keep = False  # the next response could not be told from it
         return response
