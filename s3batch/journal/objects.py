@@ -245,6 +245,10 @@ class Objects:
         """
         return {row[:4]: row[4:] for row in self._store.rows(_FETCHED, self._range_of(keys, grain))}
 
+    def has_facts(self) -> bool:
+        """Return whether anything is known of objects but what was listed."""
+        return bool(self._store.value("SELECT EXISTS (SELECT 1 FROM object WHERE known_etag IS NOT NULL)"))
+
     def _range_of(self, keys: Sequence[str], grain: float) -> tuple[Any, ...]:
         """Return the values of a query for the rows from the first to the last of ``keys``, and not many more."""
         first, last = make_bindable(min(keys)), make_bindable(max(keys))

@@ -28,34 +28,43 @@ _LOOK_AT = 200
 
 
 class BulkFetchDecision:
-    """Finds the unchanged objects of each page of one job."""
+    """Selects the objects of a page, and finds the unchanged ones of them."""
 
     def __init__(self, wanted: DownloadSpec, journal: Journal, tree: TargetTree) -> None:
         self._wanted = wanted
         self._objects = journal.objects
         self._tree = tree
-        self._applies = wanted.settings.trust_journal and not (wanted.limits or wanted.selection.runs)
+        self._selects = not (wanted.limits or wanted.selection.runs)
+        self._trusts = wanted.settings.trust_journal and (wanted.settings.dry_run or journal.objects.has_facts())
+        """A rehearsal gets its facts with the listing."""
 
-    def find_unchanged(self, objects: Sequence[ListedObject]) -> set[ListedObject]:
+    def select_files(self, objects: Sequence[ListedObject]) -> list[tuple[ListedObject, str]] | None:
+        """Return the objects with their paths if the job takes each of them for certain; else ``None``.
+
+        No key may begin another one.
+        """
+        start = len(self._wanted.prefix)
+        paths = [each.key[start:] for each in objects]
+        return list(zip(objects, paths, strict=True)) if self._selects and self._are_selected(paths) else None
+
+    def find_unchanged(self, files: Sequence[tuple[ListedObject, str]]) -> set[ListedObject]:
         """Return objects whose files are right. One that is not returned may be unchanged all the same.
 
-        No key may begin another one, or be of an operation that a dead job has planned.
+        No key may be of an operation that a dead job has planned.
         """
-        if not (self._applies and objects):
+        if not (self._trusts and files):
             return set()
-        known = self._objects.read_fetched([each.key for each in objects], SAME_SECOND)
-        start = len(self._wanted.prefix)
-        probable = [each for each in objects if each in known] if known else []
-        paths = [each.key[start:] for each in probable]
-        if not self._are_selected(paths):
+        known = self._objects.read_fetched([listed.key for listed, _ in files], SAME_SECOND)
+        if not known:
             return set()
-        files = [
-            file for at in range(0, len(paths), _LOOK_AT) for file in self._tree.read_files(paths[at : at + _LOOK_AT])
+        probable = [listed for listed, _ in files if listed in known]
+        paths = [path for listed, path in files if listed in known]
+        stamps = [
+            stamp for at in range(0, len(paths), _LOOK_AT) for stamp in self._tree.read_files(paths[at : at + _LOOK_AT])
         ]
-        return {each for each, file in zip(probable, files, strict=True) if file == known[each]}
+        return {listed for listed, stamp in zip(probable, stamps, strict=True) if stamp == known[listed]}
 
     def _are_selected(self, paths: Sequence[str]) -> bool:
-        """Return true if the job takes each of these paths for certain."""
         if not are_plain_paths(paths) or OWN_DIRECTORY in "\n".join(paths):  # an ignore file has it in its name
             return False
         if any(path.startswith(each) for each in self._wanted.state for path in paths):

@@ -23,11 +23,12 @@ from s3batch.reporting.events import EventStream
 from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from s3batch.files.tree import TargetTree
-    from s3batch.journal import Facts, Journal
-    from s3batch.model import ListedObject
+    from s3batch.journal import Journal
+    from s3batch.model import KnownObject, ListedObject
     from s3batch.plan.download_spec import DownloadSpec
     from s3batch.plan.key_names import FoldedNames
     from s3batch.plan.planner import Add, Expect
@@ -84,29 +85,28 @@ class DownloadPlanner:
 
     def _decide_together(self, objects: list[ListedObject], bulk: BulkFetchDecision) -> list[Operation]:
         """Decide for objects none of whose keys begins another: ``bulk`` decides what it can."""
-        keys = [each.key for each in objects]
-        unchanged = set() if self.journal.objects.find_planned_before(keys) else bulk.find_unchanged(objects)
+        files = bulk.select_files(objects)
+        if files is None:
+            return self._decide([(each, False) for each in objects])
+        planned = self.journal.objects.find_planned_before([each.key for each in objects])
+        unchanged = set() if planned else bulk.find_unchanged(files)
         if unchanged:
             sizes = [each.size for each in unchanged]
             count_decided(self.journal, self.totals, sizes, [each.key for each in unchanged])
-        left = [each for each in objects if each not in unchanged] if unchanged else objects
-        return self._decide([(each, False) for each in left]) if left else []
+            files = [each for each in files if each[0] not in unchanged]
+        return self._decide_each(files, planned) if files else []
 
     def _decide(self, objects: list[tuple[ListedObject, bool]]) -> list[Operation]:
         files = self._select_files(objects)
-        keys = [listed.key for listed, _ in files]
-        facts = self.journal.objects.look_up(keys)
-        planned = self.journal.objects.find_planned_before(keys)
-        trusted = self.wanted.settings.trust_journal
+        return self._decide_each(files, self.journal.objects.find_planned_before([listed.key for listed, _ in files]))
+
+    def _decide_each(self, files: list[tuple[ListedObject, str]], planned: set[str]) -> list[Operation]:
+        """Return the operations of objects one by one, without those of ``planned``, which have theirs."""
+        found = self._look_at_files([each for each in files if each[0].key not in planned])
+        known = self._look_up_known([listed.key for listed, _, info in found if info is not None])
         operations, quiet = [], []
-        for listed, path in files:
-            if listed.key in planned:
-                continue
-            try:
-                operation = self._decide_one(listed, facts[listed.key] if trusted else (None, None), path)
-            except OSError as error:
-                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
-                continue
+        for listed, path, info in found:
+            operation = decide_download(listed, known.get(listed.key), path, info)
             if operation is None:
                 quiet.append(listed.key)
             else:
@@ -115,8 +115,23 @@ class DownloadPlanner:
         self._fail_refused()
         return operations
 
-    def _decide_one(self, listed: ListedObject, facts: Facts, path: str) -> Operation | None:
-        return decide_download(listed, facts[1], path, self.tree.find(path))
+    def _look_at_files(
+        self, files: list[tuple[ListedObject, str]]
+    ) -> list[tuple[ListedObject, str, os.stat_result | None]]:
+        """Return the objects with what is at their paths; one of which that cannot be told is refused."""
+        found = []
+        for listed, path in files:
+            try:
+                found.append((listed, path, self.tree.find(path)))
+            except OSError as error:
+                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
+        return found
+
+    def _look_up_known(self, keys: list[str]) -> dict[str, KnownObject | None]:
+        """Return the journal's facts of the last fetch of these keys, where they are trusted."""
+        if not (keys and self.wanted.settings.trust_journal):
+            return {}
+        return {key: known for key, (_, known) in self.journal.objects.look_up(keys).items()}
 
     def _select_files(self, objects: list[tuple[ListedObject, bool]]) -> list[tuple[ListedObject, str]]:
         """Return the objects that are to be files, with their paths; make the directories of markers."""

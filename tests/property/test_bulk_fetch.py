@@ -141,7 +141,7 @@ def require_same_plan(journal: Journal, cases: list[Case], job: dict, at: int) -
         pages = [ListingPage(listed[:at], ""), ListingPage(listed[at:], "")]
 
         together = plan(journal, wanted, pages)
-        patch.setattr(BulkFetchDecision, "find_unchanged", lambda *_: set())
+        patch.setattr(BulkFetchDecision, "select_files", lambda *_: None)
         alone = plan(journal, wanted, pages)
 
     assert together == alone
