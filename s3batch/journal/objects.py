@@ -40,10 +40,10 @@ FROM (SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, finge
 _LISTED = f"""SELECT key, size, etag, own, local_size, fingerprint, checksum
 FROM (SELECT key, size, etag, coalesce({_OWN}, 0) AS own, local_size, fingerprint, checksum,
     listed >= ?3 AS is_listed {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
-_FETCHED = f"""SELECT key, size, etag, modified, local_size, local_mtime_ns, local_ctime_ns, local_inode
-FROM (SELECT key, size, etag, modified, local_size, local_mtime_ns, local_ctime_ns, local_inode,
+_FETCHED = f"""SELECT CASE WHEN own THEN local_size END, local_mtime_ns, local_ctime_ns, local_inode
+FROM (SELECT key, local_size, local_mtime_ns, local_ctime_ns, local_inode, listed >= ?3 AS is_listed,
     known_etag = etag AND etag <> '' AND known_size = size AND abs(modified - written) < ?5 AND local_ctime_ns <> 0 AS own
-    {_IN_RANGE}) WHERE own"""  # noqa: S608 - constants
+    {_IN_RANGE}) WHERE is_listed"""  # noqa: S608 - constants
 _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
 
 _BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
@@ -235,15 +235,16 @@ class Objects:
         """
         return {row[0]: row for row in self._store.rows(_LISTED, self._range_of(keys, grain))}
 
-    def read_fetched(
-        self, keys: Sequence[str], grain: float
-    ) -> dict[tuple[str, int, str, float], tuple[int, int, int, int]]:
-        """Return what was last fetched among the rows about ``keys``: objects, as they were listed then.
+    def read_fetched(self, keys: Sequence[str], grain: float) -> list[tuple[int | None, int, int, int]]:
+        """Return for each of these listed keys size, mtime, ctime and inode of the file that was fetched from the object.
 
-        The value is size, mtime, ctime and inode of the file. A key that is not there may have been fetched all the
-        same. A LastModified that is ``grain`` seconds off is of another object.
+        The size is ``None`` where nothing is known of a file. An object whose LastModified is ``grain`` seconds off is
+        another one. The list is empty if the keys are not in their order, or the journal has too many rows between them.
         """
-        return {row[:4]: row[4:] for row in self._store.rows(_FETCHED, self._range_of(keys, grain))}
+        if not (keys and make_all_bindable(keys) and all(map(str.__lt__, keys, keys[1:]))):  # as SQLite sorts them
+            return []
+        found = self._store.rows(_FETCHED, self._range_of(keys, grain))
+        return found if len(found) == len(keys) else []
 
     def has_facts(self) -> bool:
         """Return whether anything is known of objects but what was listed."""

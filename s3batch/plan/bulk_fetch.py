@@ -9,6 +9,8 @@ are plain paths that the job selects. SQLite reads one range of rows for it, and
 
 from __future__ import annotations
 
+from itertools import chain, compress
+from operator import not_
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.model import ListedObject
     from s3batch.plan.download_spec import DownloadSpec
+
+    Files = list[tuple[ListedObject, str]]
 
 _LOOK_AT = 200
 """Files that are looked at before their directories are opened anew: not many, where each takes a millisecond."""
@@ -38,7 +42,7 @@ class BulkFetchDecision:
         self._trusts = wanted.settings.trust_journal and (wanted.settings.dry_run or journal.objects.has_facts())
         """A rehearsal gets its facts with the listing."""
 
-    def select_files(self, objects: Sequence[ListedObject]) -> list[tuple[ListedObject, str]] | None:
+    def select_files(self, objects: Sequence[ListedObject]) -> Files | None:
         """Return the objects with their paths if the job takes each of them for certain; else ``None``.
 
         No key may begin another one.
@@ -47,22 +51,25 @@ class BulkFetchDecision:
         paths = [each.key[start:] for each in objects]
         return list(zip(objects, paths, strict=True)) if self._selects and self._are_selected(paths) else None
 
-    def find_unchanged(self, files: Sequence[tuple[ListedObject, str]]) -> set[ListedObject]:
-        """Return objects whose files are right. One that is not returned may be unchanged all the same.
+    def find_unchanged(self, files: Files) -> tuple[Files, Files]:
+        """Return the objects whose files are right, and the others, of which one may be unchanged all the same.
 
         No key may be of an operation that a dead job has planned.
         """
-        if not (self._trusts and files):
-            return set()
-        known = self._objects.read_fetched([listed.key for listed, _ in files], SAME_SECOND)
-        if not known:
-            return set()
-        probable = [listed for listed, _ in files if listed in known]
-        paths = [path for listed, path in files if listed in known]
-        stamps = [
-            stamp for at in range(0, len(paths), _LOOK_AT) for stamp in self._tree.read_files(paths[at : at + _LOOK_AT])
-        ]
-        return {listed for listed, stamp in zip(probable, stamps, strict=True) if stamp == known[listed]}
+        known = self._objects.read_fetched([listed.key for listed, _ in files], SAME_SECOND) if self._trusts else []
+        is_known = [size is not None for size, *_ in known]
+        if not any(is_known):
+            return [], files
+        stamps = self._look_at([path for _, path in compress(files, is_known)])
+        if stamps == known:
+            return files, []
+        found = iter(stamps)
+        right = [has and next(found) == before for has, before in zip(is_known, known, strict=True)]
+        return list(compress(files, right)), list(compress(files, map(not_, right)))
+
+    def _look_at(self, paths: list[str]) -> list[tuple[int, int, int, int] | None]:
+        pieces = (paths[at : at + _LOOK_AT] for at in range(0, len(paths), _LOOK_AT))
+        return list(chain.from_iterable(map(self._tree.read_files, pieces)))
 
     def _are_selected(self, paths: Sequence[str]) -> bool:
         if not are_plain_paths(paths) or OWN_DIRECTORY in "\n".join(paths):  # an ignore file has it in its name

@@ -89,12 +89,11 @@ class DownloadPlanner:
         if files is None:
             return self._decide([(each, False) for each in objects])
         planned = self.journal.objects.find_planned_before([each.key for each in objects])
-        unchanged = set() if planned else bulk.find_unchanged(files)
+        unchanged, left = ([], files) if planned else bulk.find_unchanged(files)
         if unchanged:
-            sizes = [each.size for each in unchanged]
-            count_decided(self.journal, self.totals, sizes, [each.key for each in unchanged])
-            files = [each for each in files if each[0] not in unchanged]
-        return self._decide_each(files, planned) if files else []
+            sizes = [listed.size for listed, _ in unchanged]
+            count_decided(self.journal, self.totals, sizes, [listed.key for listed, _ in unchanged])
+        return self._decide_each(left, planned) if left else []
 
     def _decide(self, objects: list[tuple[ListedObject, bool]]) -> list[Operation]:
         files = self._select_files(objects)

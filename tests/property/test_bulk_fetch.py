@@ -124,6 +124,26 @@ def test_an_odd_name_counts_in_a_page_as_it_does_alone(journal: Journal, odd: st
     require_same_plan(journal, [Case(name, 1, "e1", 100.0, "nothing") for name in (*NAMES, odd, "zz")], job, 99)
 
 
+@pytest.mark.parametrize("since", CHANGES)
+def test_what_has_changed_counts_in_a_page_as_it_does_alone(journal: Journal, since: str) -> None:
+    states = ("nothing", since, "nothing", since, "nothing")
+    require_same_plan(journal, [Case(f"f{at}", 1, "e1", 100.0, state) for at, state in enumerate(states)], {}, 99)
+
+
+def test_facts_are_read_for_keys_in_their_order_with_few_rows_between_them(journal: Journal, tmp_path: Path) -> None:
+    lay(journal, tmp_path, [Case(f"f{at:02d}", 1, "e1", 100.0, "nothing") for at in range(12)])
+    keys = [f"in/f{at:02d}" for at in range(12)]
+    read = journal.objects.read_fetched
+
+    assert [size for size, *_ in read(keys, 1.0)] == [1] * 12
+    assert read(keys, 0.0) == [(None, *rest) for _, *rest in read(keys, 1.0)]
+    assert read([keys[1], keys[0]], 1.0) == read([keys[0], keys[0]], 1.0) == read([], 1.0) == []
+    journal.objects.begin_listing()
+    journal.objects.record_listing([ListedObject(key, 1, "e1", 100.0) for key in keys if key != keys[5]])
+    assert [size for size, *_ in read([keys[4], keys[6]], 1.0)] == [1, 1], "what is gone is not between them"
+    assert read([keys[0], keys[11]], 1.0) == read([keys[0], "in/none"], 1.0) == read(["in/caf\udce9"], 1.0) == []
+
+
 def require_same_plan(journal: Journal, cases: list[Case], job: dict, at: int) -> None:
     """Plan with and without the decision for many objects; ``at`` ends the first page."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
