@@ -193,6 +193,8 @@ class Coordinator:
                 for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT):
                     self._counts.open[stage] = self._count_open(stage)
                 return None
+            if self._dispatcher.is_due:
+                break
         return planning
 
     def _count_again(self, stage: int) -> None:

@@ -89,6 +89,12 @@ class Dispatcher:
         waits = self.more or self.comparisons.waiting > 0
         return waits and not self._ready and not count_outstanding(self._deps.executor.workers())
 
+    @property
+    def is_due(self) -> bool:
+        """True if workers have nothing, and there is something for them."""
+        waits = self._ready or self.more or self.comparisons.waiting
+        return bool(waits) and not count_outstanding(self._deps.executor.workers())
+
     def begin_stage(self, stage: int, count: int) -> None:
         """Begin a stage with ``count`` open operations."""
         self._stage, self.more, self.unleased = stage, count > 0, count

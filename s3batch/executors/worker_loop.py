@@ -33,8 +33,10 @@ from s3batch.worker.plain_upload import PlainUploads
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
 
+    from s3batch.executors.window_stretch import WindowStretch
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
+    from s3batch.s3.congestion_window import CongestionWindow
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker.bulk import BulkComparison
     from s3batch.worker.context import Brief
@@ -42,11 +44,15 @@ if TYPE_CHECKING:
 
 LEAD = 0.05
 """Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""
+_LEAD_MOST = 0.5
+"""The same at most, on a machine with much else to do."""
 _MOST_AHEAD = 512
 _MOST_PARKED = 512
 """Coroutines that wait for the disk while others are begun. If the worker dies, each is tried again alone."""
 _MEASURE_EVERY = 0.1
 """Seconds over which the rate is measured."""
+_STRETCHED = 2
+"""So many times its limit of requests a worker may have in flight where nothing but their number limits it."""
 _OTHER_DESCRIPTORS = 20
 """The source, a file being read, the coordinator's socket, standard streams, and what Python opens now and then."""
 _READ_WHOLE = (Kind.UPLOAD, Kind.RECONCILE)
@@ -74,6 +80,7 @@ class WorkerLoop:
         self._plain = _choose_plain_works(brief)(
             self._tools, self.transport.puts, self.transport.loop.clock, self._stored, self._ended
         )
+        self._stretch = _make_stretch(brief, self.transport.window, clock)
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
         """With their weights."""
@@ -104,6 +111,11 @@ class WorkerLoop:
     def note_contact(self) -> None:
         """Note that the coordinator is there."""
         self.transport.writes.open(self._clock() + self._tools.brief.forsaken_after)
+
+    def note_wait(self, seconds: float) -> None:
+        """Note how long ago it asked for the work that comes now: if it ran dry, it asks for more from now on."""
+        wait = 2 * seconds if self.hungry else 0.0
+        self.lead = min(_LEAD_MOST, wait) if wait > self.lead else max(LEAD, (self.lead + wait) / 2)
 
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin as many as there is room for."""
@@ -273,6 +285,8 @@ class WorkerLoop:
         self._weight -= result.sent
         self._heavy -= result.sent
         self._ended_works += 1
+        if self._stretch is not None:
+            self._stretch.note(result.seconds)
         tools = self._tools
         self.results.append(tools.add_news(result) if tools.found or tools.warnings else result)
         reach_failpoint("stored")
@@ -299,6 +313,16 @@ def _choose_plain_works(brief: Brief) -> type[PlainWorks]:
     from s3batch.worker.plain_transfer import PlainTransfers  # noqa: PLC0415 - few jobs read from S3
 
     return PlainTransfers
+
+
+def _make_stretch(brief: Brief, window: CongestionWindow, clock: Callable[[], float]) -> WindowStretch | None:
+    """Return what stretches the window of a worker, if it may have more requests in flight than its limit."""
+    most = min(_STRETCHED * window.limit, _count_connections())
+    if not brief.stretches or most <= window.limit:
+        return None
+    from s3batch.executors.window_stretch import WindowStretch  # noqa: PLC0415 - copies alone hold no content
+
+    return WindowStretch(window, most, clock, time.thread_time)
 
 
 def _count_connections() -> int:

@@ -216,6 +216,7 @@ class Worker:
             raise EOFError(f"{word} before start")
         self._runner.note_contact()
         if word == "work":
+            self._runner.note_wait(time.monotonic() - self._flushed)
             self._runner.take(unpack_works(payload))
         elif word == "drain":
             self._frames.queue("dropped", pack_works(self._runner.drop()))

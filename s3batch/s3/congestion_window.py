@@ -30,6 +30,11 @@ class CongestionWindow:
         self._closed_until = 0.0
         """The store asked for patience: until then the window does not grow; 0 where it did not."""
 
+    @property
+    def is_full(self) -> bool:
+        """True if it has grown up to its limit, and nothing was refused so far."""
+        return self._slow_start and self.size >= self.limit
+
     def grow(self) -> None:
         """Take note of a successful response."""
         if self.size < self.limit and not (self._closed_until and self._is_closed()):

@@ -79,6 +79,8 @@ class Brief(NamedTuple):
     """The link policy of the walk; a file is opened under it too."""
     limit: int = 64
     """Requests in flight in this worker."""
+    stretches: bool = False
+    """True if it may have more where the store answers them as quickly, see :mod:`s3batch.executors.window_stretch`."""
     bandwidth: Bandwidth = 0.0
     """Bytes per second for this worker; 0 for no limit; or a timetable of them."""
     part_size: int = 16 * 1024 * 1024

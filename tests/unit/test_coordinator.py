@@ -261,6 +261,24 @@ def test_short_rows_are_settled_also_where_another_result_stops_the_job(journal,
     assert [states(journal)[str(n)] for n in (0, 1, 2, 4, 5)] == [State.DONE] * 5
 
 
+def test_workers_that_have_nothing_get_the_first_batch_before_more_is_planned(journal, coordinate):
+    """The clock stands still, so planning is not paused for its time."""
+    executor, given = Scripted(good, room=4), []
+    coordinator = coordinate(executor, clock=lambda: 100.0)
+
+    def plan() -> Iterator[None]:
+        for batch in range(3):
+            given.append(len(executor.given))
+            coordinator.add([upload(n + 10 * batch) for n in range(10)])
+            yield
+
+    coordinator.run(Stage.MAIN, plan())
+
+    assert given[0] == 0
+    assert given[1] == 4
+    assert len(executor.given) == 30
+
+
 def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
     executor = Scripted(good, room=64)
     coordinator = coordinate(executor)

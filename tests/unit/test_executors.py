@@ -613,3 +613,22 @@ def test_work_comes_out_of_its_row_as_it_went_in(spec):
 
     assert unpack_works(pack_works(works)) == works
     assert [type(each.operation.spec) for each in unpack_works(pack_works(works))] == [type(spec)] * 2
+
+
+def test_a_worker_that_waited_for_work_asks_for_more_at_a_time(brief, upload):
+    runner = WorkerLoop(brief)
+    leads = []
+    try:
+        for seconds in (0.01, 0.1, 9.0):  # it has nothing
+            runner.note_wait(seconds)
+            leads.append(runner.lead)
+        runner._halted = True
+        runner.take([upload(1)])
+        for _ in range(9):  # it has something
+            runner.note_wait(9.0)
+            leads.append(runner.lead)
+    finally:
+        runner.transport.close()
+
+    assert leads[:4] == [0.05, 0.2, 0.5, 0.25]
+    assert leads[-1] == 0.05
