@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from s3batch.journal.transaction import Transaction
     from s3batch.model import ListedObject
 
+PAGE = 1000
+"""Objects of a page, as S3 has it (ListObjectsV2, max-keys)."""
 _NUMBER, _SINCE = "listing", "listing since"
 
 _RECORD = """
@@ -33,6 +35,7 @@ ON CONFLICT (key) DO UPDATE SET
 """
 _BETWEEN = "key > CAST(? AS TEXT) AND key <= CAST(? AS TEXT) AND listed >= ?"
 _RECORDED = f"SELECT key, size, etag, modified FROM object WHERE {_BETWEEN} ORDER BY key LIMIT ?"  # noqa: S608 - constants
+_PAGE_END = "SELECT key FROM object WHERE key > CAST(? AS TEXT) AND listed >= ? ORDER BY key LIMIT 2 OFFSET ?"
 _UNLIST = "UPDATE object SET listed = 0 WHERE key = CAST(? AS TEXT)"
 _UNLIST_BETWEEN = f"UPDATE object SET listed = 0 WHERE {_BETWEEN}"  # noqa: S608 - constants
 _UNLIST_BEYOND = "UPDATE object SET listed = 0 WHERE key > CAST(? AS TEXT) AND listed >= ?"
@@ -93,6 +96,13 @@ class CurrentListing:
             (key, each.size, each.etag, each.modified, self.number) for key, each in zip(bound, objects, strict=True)
         ]
         self._store.execute_many(_RECORD, values)
+
+    def guess_page_end(self, start: str) -> str | None:
+        """Return the last key of the page after the key ``start``, if all is as in the last listing; ``None``: it is the last."""
+        since = self._before if self._in_order else self.since
+        rows = self._store.rows(_PAGE_END, (make_bindable(start), since, PAGE - 1))
+        key: str = rows[0][0] if len(rows) == 2 else ""  # else it is the last page
+        return key if key and make_all_bindable([key]) else None
 
     def since_for(self, keys: Sequence[str]) -> int:
         """Return what :attr:`since` is for the rows of these keys."""

@@ -186,12 +186,23 @@ class Bucket:
 
     # --- the coordinator's requests ---------------------------------------------------------
 
-    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[ListingPage]:
+    def list_objects(
+        self, prefix: str, start_after: str = "", guess_end: Callable[[str], str | None] | None = None
+    ) -> Iterator[ListingPage]:
         """Yield the listing below ``prefix``, page by page; the next page is requested meanwhile.
 
-        Raises :class:`EndpointError` if the bucket cannot be listed.
+        ``guess_end`` returns at which key the page after a key probably ends: then several are requested. Raises
+        :class:`EndpointError` if the bucket cannot be listed.
         """
         page: ListingPage = self._listed(requests.list_objects(prefix, start_after=start_after)).document
+        if guess_end is not None and page.token:
+            from s3batch.s3.listing_ahead import ListingAhead  # noqa: PLC0415 - a short listing has no use for it
+
+            ahead_of_tokens = ListingAhead(prefix, page, self._ask_for_page, guess_end)
+            yield from ahead_of_tokens.pages()
+            page = ahead_of_tokens.last
+            if ahead_of_tokens.is_given:
+                page = self._listed(requests.list_objects(prefix, token=page.token)).document
         progress = ListingProgress(self.endpoint.name())
         while page.token:
             progress.check(page.token, page.objects)
@@ -245,6 +256,21 @@ class Bucket:
             return self._listed(request)
         checked: Response = response
         return checked
+
+    def _ask_for_page(self, request: Request) -> Callable[[], ListingPage | None]:
+        """Send a request for a page; return what waits for it, and returns ``None`` for a failure or a refusal."""
+        ahead = self._fetch_ahead(request)
+
+        def wait() -> ListingPage | None:
+            while not ahead:
+                self.transport.wait_a_moment()
+            response = ahead[0]
+            page: ListingPage | None = (
+                None if isinstance(response, RequestError) or not response.ok else response.document
+            )
+            return page
+
+        return wait
 
     def _listed(self, request: Request) -> Response:
         response = self.ask(request)

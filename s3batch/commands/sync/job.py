@@ -315,7 +315,8 @@ class SyncJob(DirectionJob):
 
     def _pages(self) -> Iterator[ListingPage]:
         try:
-            yield from self.bucket.list_objects(self.wanted.listed)
+            guess_end = self.journal.objects.listing.guess_page_end
+            yield from self.bucket.list_objects(self.wanted.listed, guess_end=guess_end)
         except EndpointError as error:
             if error.code not in permissions.DENIED:
                 raise
