@@ -29,7 +29,12 @@ class CountedPaths:
         self.first = list(first)
 
     def add(self, name: str) -> None:
-        """Count a path, and keep its name if it is one of the first."""
+        """Count a path, and keep its name if it is one of the first; those are counted once.
+
+        A resumed job looks at a path that it had planned, and its walk comes by later.
+        """
+        if name in self.first:
+            return
         self.count += 1
         if self.count <= SHOWN:
             self.first.append(name)

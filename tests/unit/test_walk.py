@@ -16,7 +16,7 @@ import pytest
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
 from s3batch.source.walk import Walk, walk_source
-from s3batch.source.walk_record import SHOWN, UnreadablePaths
+from s3batch.source.walk_record import SHOWN, UnreadablePaths, WalkRecord
 from tests.rig.stamps import stamp_at
 
 
@@ -525,3 +525,13 @@ class TestSource:
 
         with pytest.raises(JobFailedError, match="named pipe"):
             walk_source(str(tmp_path / "pipe"), ALL)
+
+
+def test_a_path_that_is_looked_at_again_is_counted_once():
+    record = WalkRecord()
+    for name in ("pipe", "pipe", "other", "pipe"):
+        record.skip(name, "a named pipe (FIFO)")
+
+    assert list(record.warnings()) == [
+        "skipped 2 paths, each of them a named pipe (FIFO); keys of these names are kept: pipe, other"
+    ]
