@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from s3batch.reporting.console import Output
     from s3batch.reporting.progress import Progress
     from s3batch.s3.credentials import Login
+    from s3batch.settings.bandwidth import Bandwidth
     from s3batch.settings.table import Settings
 
 
@@ -120,9 +121,14 @@ class JobRunner:
             progress.close()
             executor.close()
 
-    def open_bucket(self, name: str, warn: Callable[[str], None], settings: Settings | None = None) -> Bucket:
-        """Return a bucket that stops with the job, not yet contacted; ``settings`` are those of another side."""
-        bucket = Bucket.from_settings(settings or self.settings, name)
+    def open_bucket(
+        self, name: str, warn: Callable[[str], None], settings: Settings | None = None, *, bandwidth: Bandwidth = 0.0
+    ) -> Bucket:
+        """Return a bucket that stops with the job, not yet contacted; ``settings`` are those of another side.
+
+        ``bandwidth``: see :meth:`Bucket.from_settings`.
+        """
+        bucket = Bucket.from_settings(settings or self.settings, name, bandwidth=bandwidth)
         bucket.warn = warn
         bucket.transport.check = self.signals.check
         return bucket

@@ -29,16 +29,21 @@ def open_journal(settings: Settings, path: str) -> Journal:
     return journal
 
 
+def choose_bandwidth(settings: Settings) -> Bandwidth:
+    """Return the limit of the settings; 0 for none."""
+    if not settings.bandwidth:
+        return 0.0
+    from s3batch.settings.bandwidth import read_bandwidth  # noqa: PLC0415 - few jobs have a limit
+
+    return read_bandwidth(settings.bandwidth)
+
+
 def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight: int) -> Executor:
     """Return the executor on this machine, which shares ``in_flight`` requests and the bandwidth among its workers.
 
     It has fewer than ``workers`` where there are fewer requests, or so little bandwidth that more would starve.
     """
-    bandwidth: Bandwidth = 0.0
-    if settings.bandwidth:
-        from s3batch.settings.bandwidth import read_bandwidth  # noqa: PLC0415 - few jobs have a limit
-
-        bandwidth = read_bandwidth(settings.bandwidth)
+    bandwidth = choose_bandwidth(settings)
     if settings.executor == "inline":
         from s3batch.executors.inline import InlineExecutor  # noqa: PLC0415 - few jobs want it
 

@@ -1,4 +1,4 @@
-"""The requests that wait for bandwidth, in their order. A request in the midst of its body goes first."""
+"""The requests that wait for bandwidth, in their order. One in the midst of its body, or of its answer's, goes first."""
 
 from __future__ import annotations
 
@@ -22,31 +22,37 @@ class BandwidthQueue:
         self.limiter = RateLimiter(rate, loop.clock)
         self._loop = loop
         self._held: deque[Callable[[], None]] = deque()
+        self._reading: deque[Callable[[], None]] = deque()
+        """Reads of answers. They take turns: a store does not wait long for one that reads nothing."""
+        self._is_set = False
+        """True while a timer is set, or while requests are released: then no other one overtakes."""
 
     @property
     def must_wait(self) -> bool:
         """True if a new request has to wait."""
-        return bool(self._held) or self.limiter.empty
+        return self._is_set or self.limiter.empty
 
     def hold(self, send: Callable[[], None], *, first: bool = False) -> None:
         """Request ``send`` when there is bandwidth for it."""
-        if not self._held:
-            self._loop.call_later(self.limiter.delay(), self._release)
         if first:
             self._held.appendleft(send)
         else:
             self._held.append(send)
+        self._set_timer()
 
-    def _release(self) -> None:
-        held = self._held
-        while held and not self.limiter.empty:
-            send = held.popleft()
-            held.appendleft(_nothing)  # so that no other request overtakes, and no second timer is set
-            send()
-            held.remove(_nothing)
-        if held:
+    def hold_read(self, read: Callable[[], None]) -> None:
+        """Request ``read`` when there is bandwidth for it, after the other reads."""
+        self._reading.append(read)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if not self._is_set:
+            self._is_set = True
             self._loop.call_later(self.limiter.delay(), self._release)
 
-
-def _nothing() -> None:
-    """Hold a place in the queue."""
+    def _release(self) -> None:
+        while (waiting := self._reading or self._held) and not self.limiter.empty:
+            waiting.popleft()()
+        self._is_set = False
+        if self._reading or self._held:
+            self._set_timer()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.listing import IncompleteUpload, ListingPage
     from s3batch.s3.requests import Request, Response
+    from s3batch.settings.bandwidth import Bandwidth
     from s3batch.settings.table import Settings
 
 _HINTS = {
@@ -59,14 +60,14 @@ def _tries_to_reach(fault: Fault | None) -> int:
 class Bucket:
     """Requests to one bucket, blocking, retried. Raises :class:`EndpointError` or :class:`RequestError`."""
 
-    def __init__(self, endpoint: Endpoint, login: Login, *, tries: int = 10) -> None:
+    def __init__(self, endpoint: Endpoint, login: Login, *, tries: int = 10, bandwidth: Bandwidth = 0.0) -> None:
         self.login = login
         self.tries = tries
         self.retries = 0
         self.uploads_refused: Fault | None = None
         """Why multipart uploads in progress could not be listed."""
         self.clock = StoreClock()
-        self.transport = Transport(endpoint, make_boto_sender)
+        self.transport = Transport(endpoint, make_boto_sender, bandwidth=bandwidth)
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
         self.warn: Callable[[str], object] = lambda _: None
@@ -86,10 +87,10 @@ class Bucket:
         return self.transport.endpoint
 
     @classmethod
-    def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
-        """Return the bucket of the settings, not yet contacted."""
+    def from_settings(cls, settings: Settings, bucket: str, *, bandwidth: Bandwidth = 0.0) -> Bucket:
+        """Return the bucket of the settings, not yet contacted. ``bandwidth``: the limit, if content goes this way."""
         endpoint, login = connect_to_bucket(settings, bucket)
-        return cls(endpoint, login, tries=settings.retries)
+        return cls(endpoint, login, tries=settings.retries, bandwidth=bandwidth)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end; return what it returns, or raise what it raises."""

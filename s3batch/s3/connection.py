@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from s3batch.s3.requests import Body, Request, Response
 
+_MOST_AT_ONCE = 256 * 1024
+"""Bytes of content that one connection reads before others have their turn, under a bandwidth limit."""
 JOIN_UP_TO = 16 * 1024
 """Bytes; a body up to here goes with its head in one piece: over TLS that is one record, which holds 16 KiB."""
 
@@ -59,6 +61,7 @@ class Connection:
     """One keep-alive connection to the store, TLS or not."""
 
     __slots__ = (
+        "_allowed",
         "_bounds",
         "_counts_body",
         "_grant",
@@ -67,6 +70,7 @@ class Connection:
         "_out",
         "_reply",
         "_wire",
+        "choked",
         "handshaking",
         "opening",
         "progress",
@@ -82,7 +86,7 @@ class Connection:
         bounds: ResponseBounds = RESPONSE_BOUNDS,
         wire: list[int] | None = None,
     ) -> None:
-        """``grant`` says how many of so many bytes may be sent now (a bandwidth limit); ``None``: all.
+        """``grant`` says how many of so many bytes may travel now (a bandwidth limit); ``None``: all.
 
         The bytes of bodies are added to ``wire[0]`` as they travel.
         """
@@ -97,6 +101,10 @@ class Connection:
         self._grant = grant
         self._bounds = bounds
         self._granted = 0
+        self._allowed = 0
+        """Bytes of content that were granted and not read yet."""
+        self.choked = False
+        """True if the bandwidth limit keeps it from reading on."""
         self._wire = [0] if wire is None else wire
         self._head_left = 0
         """Bytes of the request's head that are still to be sent."""
@@ -113,7 +121,9 @@ class Connection:
     @property
     def starved(self) -> bool:
         """True if it waits for the bandwidth limit, not for its socket."""
-        return self._grant is not None and bool(self._out) and not self._granted and not self.handshaking
+        if self._grant is None or self.handshaking:
+            return False
+        return self.choked or (bool(self._out) and not self._granted)
 
     @property
     def is_sending(self) -> bool:
@@ -199,9 +209,17 @@ class Connection:
             out[0] = memoryview(out[0])[sent:]
 
     def receive(self) -> Response | None:
-        """Read the available data; return the answer once it is complete."""
+        """Read the available data; return the answer once it is complete.
+
+        Content is read as far as a bandwidth limit allows: ``choked`` tells that it ended there.
+        """
         try:
             while True:
+                if self._grant is not None and self._counts_body:
+                    response = self._read_granted(self._grant)
+                    if response is not None or self.choked:
+                        return response
+                    continue
                 if (vacant := self._reply.vacant) is not None:
                     response = self._read_into(vacant)
                     self.used = True
@@ -217,6 +235,26 @@ class Connection:
             return None
         except (OSError, ValueError) as error:
             raise self.broken(error) from error
+
+    def _read_granted(self, grant: Callable[[int], int]) -> Response | None:
+        """Read once, no more than the bandwidth limit allows; return the answer once it is complete."""
+        reply, before = self._reply, self._wire[0]
+        vacant = reply.vacant
+        wanted = reply.appetite if vacant is None else len(vacant)
+        self._allowed = self._allowed or grant(min(wanted, _MOST_AT_ONCE))
+        self.choked = not self._allowed
+        if self.choked:
+            return None
+        room = min(wanted, self._allowed)
+        if vacant is not None:
+            response = self._read_into(vacant[:room])
+        else:
+            data = self.sock.recv(room)
+            self._wire[0] += len(data)
+            response = reply.feed(data) if data else self._ended()
+        self._allowed -= self._wire[0] - before
+        self.used = self.used or response is not None
+        return response
 
     def _read_into(self, vacant: memoryview) -> Response | None:
         """Read as much as there is into the memory of a body; return the answer once that is complete."""

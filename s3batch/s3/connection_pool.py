@@ -127,10 +127,16 @@ class ConnectionPool:
             self.drop(connection)
 
     def watch(self, connection: PooledConnection, events: int) -> None:
-        """Have the loop watch a connection for these events only."""
-        if connection.watched != events and connection.watched >= 0:
+        """Have the loop watch a connection for these events only; for none with 0."""
+        if connection.watched == events or connection.watched < 0:
+            return
+        if not connection.watched:
+            self._loop.watch(connection.sock, connection.handler, events)
+        elif events:
             self._loop.change_watch(connection.sock, connection.handler, events)
-            connection.watched = events
+        else:
+            self._loop.unwatch(connection.sock)
+        connection.watched = events
 
     def drop(self, connection: PooledConnection) -> None:
         """Close a connection; again is fine."""
@@ -157,7 +163,7 @@ class ConnectionPool:
         if now - connection.progress > limit and not connection.starved:
             return f"{'no connection' if connection.opening else 'no data'} for {limit:g} s"
         due = connection.deadline + connection.received / bounds.SLOWEST
-        if now > due and not self._is_kept_alive(connection, now):
+        if now > due and not connection.choked and not self._is_kept_alive(connection, now):
             return f"the answer is not complete after {self.patience:g} s"
         return ""
 

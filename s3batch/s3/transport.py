@@ -304,7 +304,10 @@ class Transport:
             except BrokenConnectionError as error:
                 self._on_lost(connection, error)
                 return
-            if response is not None:
+            if connection.choked and self._bandwidth is not None:
+                self._pool.watch(connection, 0)
+                self._bandwidth.hold_read(partial(self._read_on, connection))
+            elif response is not None:
                 connection.task = None
                 self._pool.put_back(connection)
                 if isinstance(response, float):
@@ -312,6 +315,14 @@ class Transport:
                     self.loop.resume(task, response)
                 elif task.call is not None:
                     self._judge(task, task.call, response)
+
+    def _read_on(self, connection: PooledConnection) -> None:
+        """Read on where the bandwidth limit ended a read; the time for the answer begins again."""
+        if connection.watched == 0 and connection.task is not None:
+            connection.choked = False
+            connection.deadline = self._clock() + self._pool.patience
+            self._pool.watch(connection, READ)
+            self._on_event(connection, READ)
 
     def _on_broken(self, connection: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""
@@ -377,6 +388,8 @@ class Transport:
             return
         if response.status in GATEWAY_STATUSES:
             self.unheard += list_written_keys(request)
+        if self._bandwidth is not None and request.name != "GetObject":  # that was granted as it came
+            self._bandwidth.limiter.spend(len(response.body))
         if self._count(response) or response.status == 404:
             self.loop.resume(task, response)
         elif task.lessons < _LESSONS and not request.bucket and self._learns(response):
@@ -388,9 +401,7 @@ class Transport:
             self.loop.resume(task, response)
 
     def _count(self, response: Response) -> bool:
-        """Adjust window and bandwidth to the answer; return whether it was a success."""
-        if self._bandwidth is not None:
-            self._bandwidth.limiter.spend(len(response.body))
+        """Adjust the window to the answer; return whether it was a success."""
         if response.ok:
             self.window.grow()
             return True
@@ -440,6 +451,8 @@ class Transport:
                 self.use(self.endpoint.through("reference"))
             error = None
         elif response is not None:
+            if self._bandwidth is not None:
+                self._bandwidth.limiter.spend(len(response.body))
             self._count(response)
             self.wire[0] += len(task.call.body) if task.call is not None else 0
         elif isinstance(error, RequestError) and error.fault.code in UNREACHABLE and task.call is not None:

@@ -76,3 +76,22 @@ def test_a_request_that_must_wait_again_keeps_its_place(loop, queue):
 
     assert went == ["body", "next"]
     assert loop.timers == []
+
+
+def test_reads_take_turns_before_requests(loop, queue):
+    went, left = [], {"a": 2, "b": 2}
+
+    def read(name: str) -> None:
+        queue.limiter.spend(100)
+        went.append(name)
+        left[name] -= 1
+        if left[name]:
+            queue.hold_read(lambda: read(name))
+
+    queue.hold(lambda: went.append("request"))
+    for name in left:
+        queue.hold_read(lambda name=name: read(name))
+    loop.run()
+
+    assert went == ["a", "b", "a", "b", "request"]
+    assert loop.timers == []

@@ -149,3 +149,35 @@ def test_spaces_that_keep_a_connection_alive_for_half_an_hour_are_no_flood():
         reply.feed(b"1\r\n \r\n")
 
     assert reply.feed(b"4\r\n<a/>\r\n0\r\n\r\n").body.strip() == b"<a/>"
+
+
+def test_content_is_read_as_far_as_bandwidth_is_granted():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    grants = [100, 0, 4, 0, 1000]
+    connection = Connection(ours, lambda wanted: min(wanted, grants.pop(0)))
+    connection.opening = False
+    connection.await_answer(requests.get_object("key"))
+    theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"x" * 200)
+
+    seen = []
+    for _ in range(3):
+        response = connection.receive()
+        seen.append((connection.choked, connection.starved, connection.received, response and len(response.body)))
+
+    assert seen == [(True, True, 100, None), (True, True, 104, None), (False, False, 240, 200)]
+    ours.close()
+    theirs.close()
+
+
+def test_an_answer_that_is_no_content_waits_for_no_bandwidth():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    connection = Connection(ours, lambda _: 0)
+    connection.opening = False
+    connection.await_answer(requests.list_objects("p/"))
+    theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    assert connection.receive().body == b"ok"
+    ours.close()
+    theirs.close()

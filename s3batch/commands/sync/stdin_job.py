@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator import history, stale_uploads
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
+from s3batch.coordinator.job_setup import choose_bandwidth
 from s3batch.coordinator.signals import watch_for_stop
 from s3batch.errors import JobFailedError, SettingsError
 from s3batch.failpoints import reach_failpoint
@@ -82,7 +83,7 @@ class StdinJob(JobDescription):
         if settings.dry_run:
             runner.output.data(f"{Kind.UPLOAD} {self.key} {Reason.UNKNOWN}")
             return
-        bucket = runner.open_bucket(self.bucket_name, runner.journal.jobs.warn)
+        bucket = runner.open_bucket(self.bucket_name, runner.journal.jobs.warn, bandwidth=choose_bandwidth(settings))
         try:
             bucket.ask(requests.head_object(self.key))  # checks the sign-in, and tells the store's time
             runner.journal.jobs.note_store_date(bucket.store_date, lambda: bucket.clock.now().high)

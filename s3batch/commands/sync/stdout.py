@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.sync.stdin_job import refuse_settings_of_trees
+from s3batch.coordinator.job_setup import choose_bandwidth
 from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
 from s3batch.errors import EXIT_DONE, JobFailedError, S3BatchError
 from s3batch.model import JobState
@@ -50,7 +51,8 @@ def write_object(settings: Settings, output: Output) -> int:
     if settings.json or settings.json_lines:
         raise settings.bad("json" if settings.json else "json_lines", "leave it out: stdout is for the content")
     place = parse_source_place(settings)
-    bucket, began = Bucket.from_settings(settings_of_source(settings), place.bucket), time.monotonic()
+    began, bandwidth = time.monotonic(), choose_bandwidth(settings)
+    bucket = Bucket.from_settings(settings_of_source(settings), place.bucket, bandwidth=bandwidth)
     warnings: list[str] = []
     bucket.warn = warnings.append
     stopped: S3BatchError | None = None
