@@ -51,8 +51,10 @@ class BandwidthQueue:
             self._loop.call_later(self.limiter.delay(), self._release)
 
     def _release(self) -> None:
-        while (waiting := self._reading or self._held) and not self.limiter.empty:
-            waiting.popleft()()
-        self._is_set = False
-        if self._reading or self._held:
-            self._set_timer()
+        try:
+            while (waiting := self._reading or self._held) and not self.limiter.empty:
+                waiting.popleft()()
+        finally:  # a signal may raise here, and what is under way may still finish
+            self._is_set = False
+            if self._reading or self._held:
+                self._set_timer()

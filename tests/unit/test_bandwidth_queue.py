@@ -95,3 +95,18 @@ def test_reads_take_turns_before_requests(loop, queue):
 
     assert went == ["a", "b", "a", "b", "request"]
     assert loop.timers == []
+
+
+def test_a_signal_in_the_midst_leaves_the_others_their_turn(loop, queue):
+    went = []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    queue.hold(stop)
+    queue.hold(lambda: went.append("next"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    loop.run()
+
+    assert (went, queue.must_wait) == (["next"], False)
