@@ -13,5 +13,7 @@ OBJECT_LIMIT = 5 * 1024**4
 """The largest object."""
 COPY_LIMIT = 5 * 1024**3
 """The largest object that CopyObject takes."""
+KEY_LIMIT = 1024
+"""Bytes of a key in UTF-8."""
 DELETE_BATCH = 1000
 """Keys in one DeleteObjects."""

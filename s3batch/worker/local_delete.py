@@ -6,9 +6,11 @@ many directories above it go too if they became empty: a directory with a marker
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result, stamp_of
+from s3batch.settings.s3_limits import KEY_LIMIT
 from s3batch.worker.landing import failed_write, landing_of
 from s3batch.worker.present_keys import find_present_keys
 
@@ -28,7 +30,8 @@ async def delete_local(work: Work, tools: Tools) -> list[Result]:
     operation, prefix = work.operation, tools.brief.target.prefix if tools.brief.target else ""
     keys = work.keys or ((operation.id, operation.key),)
     states = [state for state, _ in work.listed] if work.keys else [operation.etag]
-    there = await find_present_keys([key for _, key in keys], prefix)
+    possible = [key for _, key in keys if len(os.fsencode(key)) <= KEY_LIMIT]  # a store may refuse to look for others
+    there = await find_present_keys(possible, prefix)
     tree = landing_of(tools).tree
     return [
         _delete_file(work._replace(operation=operation._replace(id=row, path=key[len(prefix) :])), state, tree)

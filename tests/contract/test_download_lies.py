@@ -323,3 +323,15 @@ def test_a_file_that_changes_after_its_delete_was_planned_stays(download, fake, 
 
     assert (ended.code, ended.json["operations"]["delete"]["skipped"]) == (0, 1)
     assert content(site) == {"f": b"f", "orphan0": b"new"}
+
+
+def test_a_file_whose_path_is_longer_than_any_key_goes_without_a_look(download, fake, tmp_path):
+    long = tmp_path.joinpath("site", *["d" * 250] * 5)
+    long.mkdir(parents=True)
+    (long / "orphan").write_bytes(b"mine")
+    fake.objects["b"] = {"p/f": stored(b"f")}
+    refused = Reply(400, body=error("KeyTooLongError"))
+    fake.meddle = lambda request: refused if len(request.query.get("start-after", "")) > 1024 else None
+
+    assert download("--delete").code == 0
+    assert content(tmp_path / "site") == {"f": b"f"}
