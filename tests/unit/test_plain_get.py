@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,7 @@ def test_the_head_is_the_one_that_the_general_way_writes(
     monkeypatch: pytest.MonkeyPatch, key: str, changes: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
-    endpoint = replace(ENDPOINT, **changes)
+    endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
     work = Work(Operation(Kind.DOWNLOAD, key, Reason.MISSING, "f", 5, etag="100%s-e"))
@@ -180,7 +179,7 @@ def fetch_from(tmp_path: Path) -> Iterator[Callable[..., Fetch]]:
         rules = AttributeRules.from_settings(Settings(bucket="b"), str(root))
         runner = WorkerLoop(
             Brief(
-                endpoint=replace(ENDPOINT, port=server.port, timeout=5.0), root=str(root), rules=rules, sends=False,
+                endpoint=ENDPOINT._replace(port=server.port, timeout=5.0), root=str(root), rules=rules, sends=False,
                 extensions=fetch.EXTENSIONS, target=LocalTarget(root=str(root), prefix="", preserve=preserve),
             )
         )  # fmt: skip
