@@ -48,9 +48,9 @@ class CurrentListing:
     def __init__(self, store: Database, transaction: Transaction) -> None:
         self._store = store
         self._transaction = transaction
-        self.number = int(self._recall(_NUMBER) or 0)
+        self.number = self._recall(_NUMBER, 0)
         """Of the newest listing."""
-        self.since = int(self._recall(_SINCE) or max(1, self.number))
+        self.since = max(1, self._recall(_SINCE, self.number))
         """A row is in the listing if its ``listed`` is no lower. While it goes on, a row that was found the same is not."""
         self._before = self.since
         """The "since" of the listing before."""
@@ -148,9 +148,12 @@ class CurrentListing:
         values = [(_NUMBER, str(self.number)), (_SINCE, str(self.since))]
         self._store.execute_many("INSERT OR REPLACE INTO remembered VALUES (?, ?)", values)
 
-    def _recall(self, name: str) -> str | None:
-        found: str | None = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))
-        return found
+    def _recall(self, name: str, otherwise: int) -> int:
+        found = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))
+        try:
+            return otherwise if found is None else int(found)
+        except ValueError:
+            self._store.refuse(f"its entry {name!r} is not a number")
 
 
 def find_last_key(keys: Sequence[str]) -> bytes:

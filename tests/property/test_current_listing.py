@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3batch.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.model import ListedObject
 
@@ -94,3 +96,15 @@ def test_an_object_that_has_gone_among_very_many_is_not_listed(tmp_path):
             journal.objects.complete_listing()
 
         assert sorted(read_all_listed(journal, names)) == [names[3], names[-1]]
+
+
+@pytest.mark.parametrize("name", ["listing", "listing since"])
+def test_a_journal_whose_listing_has_no_number_is_damaged(tmp_path, name: str):
+    with Journal.open(str(tmp_path / "j")) as journal:
+        journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1")
+        journal.objects.begin_listing()
+        with journal.batch():
+            journal._store.execute("UPDATE remembered SET value = 'many' WHERE name = ?", (name,))
+
+    with pytest.raises(JournalError, match=f"its entry '{name}' is not a number"):
+        Journal.open(str(tmp_path / "j"))
