@@ -335,3 +335,20 @@ def test_a_file_whose_path_is_longer_than_any_key_goes_without_a_look(download, 
 
     assert download("--delete").code == 0
     assert content(tmp_path / "site") == {"f": b"f"}
+
+
+def test_an_object_that_is_larger_than_head_told_is_not_whole_on_stdout(fake, clean_env, tmp_path):
+    fake.objects["b"] = {"k": replace(stored(b"x" * 3000), etag='"opaque"')}  # nothing but the size proves it
+
+    def meddle(request: Seen) -> Reply | None:
+        honest = fake._answer(request)
+        return (
+            replace(honest, headers={**honest.headers, "content-length": "100"}) if request.method == "HEAD" else None
+        )
+
+    fake.meddle = meddle
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+    ended = program.run(["sync", "s3://b/k", "-"], clean_env | keys, tmp_path)
+
+    assert ended.code == 1
+    assert "k has 3000 bytes, and HEAD told 100: what was written is not whole" in ended.stderr

@@ -120,7 +120,7 @@ class _ObjectWriter:
                 pinned = range_call._replace(headers={**range_call.headers, "if-match": f'"{etag}"'})
                 self._ahead.append(self._begin(self.bucket.send(pinned)))
                 at = last + 1
-            block = self._receive(self._wait_for(self._ahead.popleft()), etag)
+            block = self._receive(self._wait_for(self._ahead.popleft()), etag, size)
             proof.update(block)
             self._write_block(block)
         if proof.size != size:
@@ -153,11 +153,16 @@ class _ObjectWriter:
             raise error
         return value
 
-    def _receive(self, answer: Response, etag: str) -> bytes:
+    def _receive(self, answer: Response, etag: str, size: int) -> bytes:
         if answer.status == 412 or (answer.ok and etag_of(answer) != etag):
             raise JobFailedError(f"{self.key} changed while it was written: what was written is not whole")
         if not answer.ok:
             raise JobFailedError(str(RequestError("GetObject", self.key, fault_of(answer))))
+        whole = answer.headers.get("content-range", "").rpartition("/")[2]
+        if whole.isdecimal() and whole != str(size):
+            raise JobFailedError(
+                f"{self.key} has {whole[:20]} bytes, and HEAD told {size}: what was written is not whole"
+            )
         return bytes(answer.body)
 
     def _write_block(self, block: bytes) -> None:
