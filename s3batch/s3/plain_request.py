@@ -78,7 +78,7 @@ class PlainRequest(Task, ABC):
         """Return what an answer of one of these forms tells; ``None`` for any other, whose form is perhaps learned."""
 
     def lacks(self, answer: bytes) -> bool:
-        """Return whether more of an answer of the usual kind may be there by now: it was read up to its head's end."""
+        """Return whether an answer of the usual kind is not all there: more of it may have come by now."""
         return False
 
     @abstractmethod
@@ -134,74 +134,74 @@ class PlainRequests:
         self._heads = heads
         self._forms.clear()
 
-    def send(self, put: PlainRequest) -> None:
+    def send(self, request: PlainRequest) -> None:
         """Send a request. It ends with ``finish``, or in the general way."""
         self.loop.active += 1
-        put.begun = now = self.loop.clock()
+        request.begun = now = self.loop.clock()
         connection = self._pool.take_idle(now) if self._heads is not None and self._writes.is_open else None
         if self._heads is None or connection is None:
-            self._general.begin(put, put.call)
+            self._general.begin(request, request.call)
             return
         try:
-            head = self._heads.of(put)
+            head = self._heads.of(request)
         except UnsafeTextError:
             self._pool.put_back(connection)
-            self._general.begin(put, put.call)
+            self._general.begin(request, request.call)
             return
-        self._requests[put.request_name] += 1
-        connection.task = put
+        self._requests[request.request_name] += 1
+        connection.task = request
         connection.progress = connection.begun = now
         connection.deadline = now + self._pool.patience
         try:
-            sent = _send_at_once(connection, head, put.body)
+            sent = _send_at_once(connection, head, request.body)
         except OSError as error:
-            connection.await_answer(put.call)
+            connection.await_answer(request.call)
             self._general.on_broken(connection, connection.broken(error))
             return
-        if sent == len(head) + len(put.body):
-            connection.put = put
-            self._wire[0] += len(put.body)
+        if sent == len(head) + len(request.body):
+            connection.put = request
+            self._wire[0] += len(request.body)
             return
-        connection.deadline += len(put.body) / SLOWEST
-        connection.begin(head, put.body, request=put.call)
+        connection.deadline += len(request.body) / SLOWEST
+        connection.begin(head, request.body, request=request.call)
         connection.note_sent(sent)
         self._general.pump(connection)
 
-    def receive(self, connection: PooledConnection, put: PlainRequest) -> Response | None:
+    def receive(self, connection: PooledConnection, request: PlainRequest) -> Response | None:
         """Read what has come; return a response that is not the usual one, once it is complete.
 
         Raises BrokenConnectionError as :meth:`Connection.receive` does.
         """
         try:
-            data = connection.sock.recv(put.read_size)
+            data = connection.sock.recv(request.read_size)
         except list_waits():
             return None
         except OSError as error:
             raise connection.broken(error) from error
         connection.put = None
-        forms = self._forms.setdefault(put.request_name, [])
-        told = put.read_answer(forms, data)
-        if told is None and put.lacks(data):
-            data = _read_more(connection, put, data)
-            told = put.read_answer(forms, data)
+        forms = self._forms.setdefault(request.request_name, [])
+        told = request.read_answer(forms, data)
+        if told is None and request.lacks(data):
+            data = _read_more(connection, request, data)
+            told = request.read_answer(forms, data)
         if told is None:
-            connection.await_answer(put.call)
+            connection.await_answer(request.call)
             response = connection.take_in(data) if data else None
             return response or connection.receive()
         connection.task = None
         self._pool.put_back(connection)
         self._window.grow()
         self.loop.active -= 1
-        self.loop.page[1] = put.row
-        put.finish(told, connection.progress - put.begun)
+        self.loop.page[1] = request.row
+        request.finish(told, connection.progress - request.begun)
         return None
 
 
-def _read_more(connection: PooledConnection, put: PlainRequest, data: bytes) -> bytes:
+def _read_more(connection: PooledConnection, request: PlainRequest, data: bytes) -> bytes:
     """Return what has come of an answer by now; the general way meets the errors of the socket, and tells of them."""
-    while put.lacks(data):
+    while request.lacks(data):
         try:
-            more = connection.sock.recv(put.read_size)
+            more = connection.sock.recv(request.read_size)
         except OSError:
             break
         if not more:

@@ -55,40 +55,48 @@ class PutHeadWriter:
         self._forms: dict[str, _PutForm] = {}
         """Of that second, by the fingerprint of the attributes."""
 
-    def of(self, put: PlainRequest) -> bytes:
-        """Return the head of ``put``. Raises UnsafeTextError where its texts cannot go into a form."""
+    def of(self, request: PlainRequest) -> bytes:
+        """Return the head of ``request``. Raises UnsafeTextError where its texts cannot go into a form."""
         second = int(time.time() + clock.offsets.get(self._place, 0.0))
         if second != self._second or len(self._forms) > _FORMS_KEPT:
             self._forms.clear()
             self._second = second
-        form = self._forms.get(put.fingerprint)
-        if form is None or form.names != put.names:
-            form = self._forms[put.fingerprint] = self._make_form(put)
-        path, body = self._front + percent_encode(put.key, "/"), put.body
+        form = self._forms.get(request.fingerprint)
+        if form is None or form.names != request.names:
+            form = self._forms[request.fingerprint] = self._make_form(request)
+        path, body = self._front + percent_encode(request.key, "/"), request.body
         hashes: tuple[str, ...] = ()
-        if put.sends_body:
+        if request.sends_body:
             signed = not body or self._endpoint.signs_body(len(body))
             hashes = ((hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256) if signed else UNSIGNED,)
-        canonical = form.canonical % (path, *put.values, *hashes, *hashes)
+        canonical = form.canonical % (path, *request.values, *hashes, *hashes)
         if canonical.count("\n") != form.breaks or "\r" in canonical or "\0" in canonical:
             raise UnsafeTextError("the request holds a line break or NUL")
         signature = self._signer.sign_text(canonical, second)
-        length = (len(body),) if put.method == "PUT" else ()
-        return (form.lines % (path, *put.values, *hashes, signature, *length)).encode("utf-8", "surrogateescape")
+        length = (len(body),) if request.method == "PUT" else ()
+        return (form.lines % (path, *request.values, *hashes, signature, *length)).encode("utf-8", "surrogateescape")
 
-    def _make_form(self, put: PlainRequest) -> _PutForm:
+    def _make_form(self, request: PlainRequest) -> _PutForm:
         refuse_breaks("the path", self._front)  # keys are encoded
-        places = [_PLACE % number for number in range(len(put.names))]
-        headers = {"host": self._endpoint.host_header, **put.headers, **dict(zip(put.names, places, strict=True))}
-        self._endpoint.access_headers().complete(put.request_name, headers)
-        form = self._signer.make_form(put.method, headers, _PAYLOAD if put.sends_body else EMPTY_SHA256, self._second)
+        places = [_PLACE % number for number in range(len(request.names))]
+        headers = {
+            "host": self._endpoint.host_header,
+            **request.headers,
+            **dict(zip(request.names, places, strict=True)),
+        }
+        self._endpoint.access_headers().complete(request.request_name, headers)
+        form = self._signer.make_form(
+            request.method, headers, _PAYLOAD if request.sends_body else EMPTY_SHA256, self._second
+        )
         lines = "".join([f"{name}: {value}\r\n" for name, value in form.headers.items()])
-        payloads = [_PAYLOAD] if put.sends_body else []
+        payloads = [_PAYLOAD] if request.sends_body else []
         canonical = _make_template(form.canonical, [*places, *payloads, *payloads])
         head = _make_template(f" HTTP/1.1\r\n{lines}authorization: {form.authorization}", [*places, *payloads])
         breaks = canonical.count("\n") + 1
-        length = "\r\ncontent-length: %d" if put.method == "PUT" else ""
-        return _PutForm(put.names, f"{put.method}\n%s{canonical}", f"{put.method} %s{head}%s{length}{HEAD_END}", breaks)
+        length = "\r\ncontent-length: %d" if request.method == "PUT" else ""
+        return _PutForm(
+            request.names, f"{request.method}\n%s{canonical}", f"{request.method} %s{head}%s{length}{HEAD_END}", breaks
+        )
 
 
 def _make_template(text: str, places: Sequence[str]) -> str:
