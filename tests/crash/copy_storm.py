@@ -79,7 +79,7 @@ class CopyScene:
     def put_object(self, path: str, body: bytes) -> None:
         self.objects[path] = body
         self.seen[path].add(body)
-        self.source.put(IN + path, body, ContentType=TEXT, Metadata=ODD, Tagging="k=v")
+        self.source.put_and_look(IN + path, body, ContentType=TEXT, Metadata=ODD, Tagging="k=v")
 
     def remove_object(self, path: str) -> None:
         del self.objects[path]

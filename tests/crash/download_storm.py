@@ -73,7 +73,7 @@ class DownloadScene:
     def put_object(self, path: str, body: bytes) -> None:
         self.objects[path] = body
         self.seen[path].add(body)
-        self.bucket.put(PREFIX + path, body)
+        self.bucket.put_and_look(PREFIX + path, body)
 
     def remove_object(self, path: str) -> None:
         del self.objects[path]
