@@ -108,7 +108,7 @@ class Judgement:
             return self._changed(operation, result)
         if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)
-        result = result._replace(uncounted=self._throttling.spares(result, self._breaker.last_success))
+        result = result._replace(uncounted=self._spares(result))
         more = result.uncounted or operation.attempts + 1 < self._deps.tries
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
@@ -121,6 +121,10 @@ class Judgement:
             return State.PENDING, result
         self._breaker.record_failure(result)
         return self._fail(operation, result)
+
+    def _spares(self, result: Result) -> bool:
+        """Return whether a try does not count."""
+        return self._throttling.spares(result, self._breaker.last_success, worked=self._breaker.worked)
 
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Plan an operation again whose file changed, unless the file keeps changing."""
@@ -206,7 +210,7 @@ class Judgement:
 
     def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
         tag = read_result_tag(result)
-        spared = self._throttling.spares(result, self._breaker.last_success)
+        spared = self._spares(result)
         self._tries[tag] += not spared
         parked = self._deps.uploads.is_parked(result.id)
         more = not parked and (spared or self._tries[tag] < self._deps.tries)

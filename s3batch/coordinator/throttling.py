@@ -1,6 +1,6 @@
 """The accounting of throttled requests: which tries do not count, and how long to wait for the next one.
 
-throttled    no try is used up while the store serves others
+throttled    no try is used up while the store serves others, or has done so within a minute
 Retry-After  a floor for the next try
 """
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _THROTTLES = 100
 """So often one operation may be throttled at no cost."""
+_LATELY = 60.0
+"""Seconds: the last operations of a job have no others beside them, and three pauses of 20 s may lie between their tries."""
 
 
 class Throttling:
@@ -29,14 +31,17 @@ class Throttling:
         self._seen: dict[Tag, tuple[int, float]] = {}
         """Times each operation was throttled, and when last."""
 
-    def spares(self, result: Result, last_good: float) -> bool:
-        """Return whether a try does not count: it was throttled, and others were served since the one before."""
+    def spares(self, result: Result, last_good: float, *, worked: bool) -> bool:
+        """Return whether a try does not count: it was throttled, and others were served since the one before, or lately.
+
+        ``worked``: whether one was served at all; ``last_good`` is the job's begin otherwise.
+        """
         if not result.throttled:
             return False
         tag = read_result_tag(result)
         count, before = self._seen.get(tag, (0, 0.0))
-        self._seen[tag] = (count + 1, self._clock())
-        return count < _THROTTLES and last_good > before
+        self._seen[tag] = (count + 1, now := self._clock())
+        return count < _THROTTLES and (last_good > before or (worked and now - last_good < _LATELY))
 
     def pause(self, result: Result, attempts: int) -> float:
         """Return the seconds until the next try, after ``attempts`` that counted."""
