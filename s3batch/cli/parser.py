@@ -16,7 +16,7 @@ from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
-from s3batch.settings.table import TABLE, spellings_of
+from s3batch.settings.table import TABLE, spellings_of, taken_by
 from s3batch.settings.texts import plain_text
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
@@ -90,8 +90,10 @@ def read_plain_words(command: str, words: Sequence[str], variables: Mapping[str,
             value, more = gather_values(row.form, before, value)
             order += [row.name] * len(more)
         given[row.name] = GivenText(value, row.flag)
+    taken = taken_by(command)
     for name, one in variables.items():
-        if name not in given and (text := _read_variable(known[name], one)):
+        # a plugin step has variables of other commands too: `mode: resume` has `rebuild`
+        if name not in given and name in taken and (text := _read_variable(taken[name], one)):
             given[name] = one._replace(text=text)
     return ParsedArguments(given, rest, tuple(order))
 

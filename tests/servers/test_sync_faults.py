@@ -252,7 +252,7 @@ def test_thousands_of_deletes_over_a_bad_network_stay_few_requests(job: Job):
 
     assert done.code == 0, done.stderr
     assert job.mirrored()
-    assert job.proxy.counts()["DeleteObjects"] <= 10
+    assert job.proxy.counts()["DeleteObjects"] <= 20  # those refused go again in pieces, while the window grows
 
 
 @pytest.mark.parametrize("lane", LANES)

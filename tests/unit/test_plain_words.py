@@ -45,6 +45,7 @@ def test_what_the_quick_way_reads_configargparse_reads_alike(seed):
         if isinstance(words, str):
             continue
         names = chance.sample(sorted(taken_by(command)), k=min(3, len(taken_by(command))))
+        names += chance.sample(sorted(TABLE), k=2)  # a plugin step has those of other commands too
         variables = {
             name: GivenText(
                 chance.choice(["x", "a b", "1", "true", "off", " ", "a,b", '["c"]', "{{x}},y"]),

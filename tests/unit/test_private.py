@@ -253,6 +253,7 @@ LISTED = {
     "source/reader.py": ("os.open",),  # the source
     "files/opener.py": ("open", "os.open"),  # the same
     "failpoints.py": ("os.open",),  # a file of the test suite
+    "source/walk_ahead.py": ("open",),  # a pipe that is open already
     "executors/dask/target_check.py": ("os.fdopen",),  # what files/tree.py has opened
     "executors/local.py": ("mmap.mmap", "tempfile"),  # memory shared with a worker, in a file without a name
     "executors/worker_process.py": ("mmap.mmap",),  # the same
