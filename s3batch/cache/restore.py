@@ -168,8 +168,8 @@ def _matches_last_rebuild(session: CacheSession, remembered: EncodedState) -> Ca
     if stuck:
         return None
     found = session.paths.scan(roots, places, symlinks=session.settings.cache_symlinks)
-    if session.settings.exact and found.special:
-        return None
+    if (session.settings.exact and found.special) or sum(found.tree.sizes) > session.limits().total:
+        return None  # the manifest tells the rest
     seen = still_there(session, remembered) if remembered.is_of(found) else None
     if seen is None or is_too_old(session, seen):
         return None
