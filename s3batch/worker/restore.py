@@ -112,9 +112,13 @@ def find_old_version(versions: Sequence[ObjectVersion], spec: RestoreSpec, *, is
         return next((each for each in versions if each.version == spec.before and not each.is_marker), None)
     ids = [each.version for each in versions]
     if spec.first in ids:
-        previous = next(iter(versions[ids.index(spec.first) + 1 :]), None)
-        if (previous.etag if previous is not None else "") == spec.listed_etag:  # a delete marker has none
-            return None if previous is None or previous.is_marker else previous
+        earlier = versions[ids.index(spec.first) + 1 :]
+        if not earlier and not spec.listed_etag:
+            return None
+        # of one second the order is not known, as moto lists markers apart; a delete marker has no ETag
+        last = [each for each in earlier if each.modified == earlier[0].modified and each.etag == spec.listed_etag]
+        if last:
+            return None if last[0].is_marker else last[0]
     older = versions[1:] if is_there else versions
     if spec.listed_etag:
         fitting = [each for each in older if each.etag == spec.listed_etag and not each.is_marker]
