@@ -115,6 +115,9 @@ def test_the_old_version(versions, listed, is_there, expected):
         ),
         # what the job created is known by the marker before it, whatever else was there
         ([OURS_NOW, version("3", "", 1000.9, marker=True), version("2", "old", 1000.5)], "4", "", "", None),
+        # a store that lists markers apart, in one second
+        ([OURS_NOW, version("2", "old", 1000.0), version("3", "", 1000.0, marker=True)], "4", "", "", None),
+        ([OURS_NOW, version("3", "", 1000.0, marker=True), version("2", "old", 1000.0)], "4", "", "old", "2"),
         # a HEAD told the version, and a copy keeps the ETag
         ([OURS_NOW, version("3", "old", 1000.1), version("2", "old", 1000.0)], "4", "2", "old", "2"),
         ([OURS_NOW, version("3", "old", 1000.1)], "4", "2", "old", None),
@@ -152,6 +155,9 @@ def test_an_object_of_another_version_than_the_job_wrote_is_left_alone():
         require_last_version(RestoreSpec(0, last="5"), head)
 
 
+SECOND = "20261130-065712"
+
+
 def backup(job: str, state: str, modified: float, continues: str = "", target: str = "b/www/") -> FoundBackup:
     manifest = {"state": state, "continues": continues, "target": target, "endpoint": ""}
     return FoundBackup(job, manifest, modified, 1, 1)
@@ -170,6 +176,17 @@ def backup(job: str, state: str, modified: float, continues: str = "", target: s
             [backup("1", "begun", 1.0), backup("2", "begun", 2.0, "1"), backup("3", "done", 90.0, "2")],
             (),
             {"1": 90.0, "2": 90.0, "3": 90.0},
+        ),
+        # two of one second: the rest of an id is random
+        (
+            [backup(f"{SECOND}-f82860", "done", 12.0), backup(f"{SECOND}-f69f66", "begun", 12.0)],
+            (),
+            {f"{SECOND}-f82860": 12.0, f"{SECOND}-f69f66": None},
+        ),
+        (
+            [backup(f"{SECOND}-f82860", "begun", 12.0), backup(f"{SECOND}-f69f66", "done", 12.5)],
+            (),
+            {f"{SECOND}-f82860": 12.5, f"{SECOND}-f69f66": 12.5},
         ),
     ],
 )

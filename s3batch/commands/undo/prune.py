@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 _JOB = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+_SECOND = len("20260102-030405")
+"""The part of a job's id that tells when it began. The rest is random."""
 _LONGEST = 64 * 1024
 """Bytes of a manifest."""
 
@@ -82,7 +84,7 @@ def find_ends(found: Iterable[FoundBackup], over: Iterable[str] = ()) -> dict[st
 
     ``over`` are jobs that a journal here knows to leave nothing to resume.
     """
-    backups, finished = sorted(found, key=lambda each: each.job), set(over)
+    backups, finished = sorted(found, key=_order_of), set(over)
     ends: dict[str, float | None] = {}
     for at, each in enumerate(backups):
         later = [other.modified for other in backups[at + 1 :] if other.place == each.place]
@@ -96,6 +98,11 @@ def find_ends(found: Iterable[FoundBackup], over: Iterable[str] = ()) -> dict[st
             ends[before] = None if own is None or end is None else max(own, end)
             before = next((other.manifest.get("continues") for other in backups if other.job == before), None)
     return ends
+
+
+def _order_of(backup: FoundBackup) -> tuple[str, float, bool]:
+    """Return what sorts backups by their begin; of two in one second, one that may be resumed counts as the later one."""
+    return backup.job[:_SECOND], backup.modified, backup.manifest.get("state") != "done"
 
 
 def _find_backups(bucket: Bucket, spec: BackupSpec) -> list[FoundBackup]:
