@@ -17,6 +17,8 @@ UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
 _COLUMNS = """id, command, source, target, endpoint, state, settings, version, started, ended, exit_code, resumed,
     planned, unchanged + found_unchanged, files, bytes, requests, retries, number, after_operation, continues, takes,
     plan, stage, seen, timeout, store_date, left_open"""
+_PLANNED_ONCE = ("apply", "undo")
+"""Commands whose operations no later job plans again."""
 
 
 class Job(NamedTuple):
@@ -204,8 +206,16 @@ def _decode_job(row: tuple[Any, ...], warnings: list[str]) -> Job:
 
 
 def _collect_job_numbers(dead: Sequence[Job]) -> list[int]:
-    """Return the numbers of jobs, and of those that they had taken operations of and not come to."""
-    return sorted({number for job in dead for number in (job.number, *(job.takes if job.left_open else ()))})
+    """Return the numbers of jobs, and of those that they had taken operations of and not come to, or failed.
+
+    A sync whose operations have all ended leaves its failures to the next walk. Else one file that fails each night
+    would have each job look at the rows of all nights.
+    """
+    return sorted({number for job in dead for number in (job.number, *(job.takes if _keeps_taken(job) else ()))})
+
+
+def _keeps_taken(job: Job) -> bool:
+    return job.left_open > 0 or job.command in _PLANNED_ONCE
 
 
 def _parse_json_map(text: str) -> dict[str, Any]:

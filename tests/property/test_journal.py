@@ -54,6 +54,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1", plan=plan)
         self.rows: dict[int, Row] = {}
         self.highest = 0
+        self.taken_to = self.journal.jobs.current.after_operation
 
     @rule(
         target=leased,
@@ -96,7 +97,8 @@ class JournalMachine(RuleBasedStateMachine):
             (state, Result(row, error="x" if state is State.FAILED else "")) for row, state in known.items()
         )
         for row, state in known.items():
-            recheck = self.rows[row].recheck and state is State.PENDING
+            # what was found right may be what an unheard request has done
+            recheck = self.rows[row].recheck and state in (State.PENDING, State.SKIPPED)
             self.set(row, state=state, attempts=self.rows[row].attempts + 1, recheck=recheck)
 
     @rule(number=consumes(leased))
@@ -118,6 +120,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.close()
         self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
         before, again = self.rows, (State.LEASED, State.FAILED)
+        if not any(row.state in (State.PENDING, State.LEASED) for row in before.values()):
+            # the next walk plans again what an earlier job had planned and this one failed
+            before = {row.id: row for row in before.values() if row.id > self.taken_to}
         self.begin(plan="p")
         got = self.journal.operations.lease(at_once, Stage.MAIN)
         list(self.journal.jobs.take_over())
@@ -128,7 +133,7 @@ class JournalMachine(RuleBasedStateMachine):
                 self.rows[row.id] = replace(row, state=State.LEASED if leased else State.PENDING)
             elif row.state in again and not late:
                 self.rows[row.id] = replace(row, state=State.PENDING, recheck=True, attempts=self.attempts_of(row))
-        self.highest = max([0, *before])
+        self.highest = self.taken_to
         self.journal.operations.put_back([each.id for each in got])
         for each in got:
             self.set(each.id, state=State.PENDING)

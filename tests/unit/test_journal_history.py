@@ -135,6 +135,20 @@ def test_the_walk_is_told_which_keys_have_an_operation_and_which_are_done(journa
     assert journal.objects.look_up(["done"])["done"][1].etag == "e"
 
 
+@pytest.mark.parametrize(("command", "left"), [("sync", []), ("apply", ["a"]), ("undo", ["a"])])
+def test_a_failure_of_a_taken_operation_is_tried_again_where_nothing_plans_it_anew(tmp_path, command, left):
+    with Journal.open(str(tmp_path / "chain.db")) as journal:
+        for again in range(3):
+            journal.jobs.begin(command, "/src", "bucket/site/", "http://s3", {"timeout": 30.0}, "1", plan="p")
+            if not again:
+                journal.operations.add([upload("a")])
+            list(journal.jobs.take_over(all_of_it=command != "sync"))
+            leased = journal.operations.lease(9, Stage.MAIN)
+            journal.operations.settle([(State.FAILED, Result(each.id, error="denied", code="x")) for each in leased])
+
+        assert keys(leased) == left
+
+
 @pytest.mark.parametrize("other", [{"plan": "q"}, {"source": "/other", "plan": "q"}])
 def test_a_job_with_another_plan_takes_facts_and_doubts_but_no_operation(journal, other):
     first = die_with_everything(journal)
