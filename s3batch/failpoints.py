@@ -14,7 +14,7 @@ from collections import Counter
 NAMES = (
     "begun", "listed-page", "listed", "added", "planned", "leased", "dispatched", "settled", "published",
     "upload-begun", "upload-journalled", "part-settled", "finishing", "finished", "learned", "deleting", "deleted",
-    "looking-again",
+    "looking-again", "walking-on",
     "sending", "stored", "part-sending", "part-stored", "completed", "worker-started",
     "fetched", "landed",
     "chunk-stored", "manifest-publishing", "manifest-published", "removing", "copied-aside", "unpacked", "restored",

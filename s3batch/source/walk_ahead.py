@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s3batch.errors import JobFailedError
+from s3batch.failpoints import reach_failpoint
 from s3batch.source.file_batch import FileBatch
 from s3batch.source.walk_record import CountedPaths, WalkProblem
 
@@ -153,6 +154,7 @@ def _walk_on(walk: Walk, batches: Iterator[list[LocalFile]], describe: Callable[
         signal.signal(signum, signal.SIG_IGN)
     walk.take_problems()  # those so far are told by the process that forked
     walk.take_kept()
+    reach_failpoint("walking-on")
     with suppress(BrokenPipeError), open(pipe, "wb", buffering=0) as out:
         for batch in batches:
             _send(out.write, FileBatch.from_files(batch, describe).columns, walk)

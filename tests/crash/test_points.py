@@ -31,10 +31,12 @@ DOWNLOAD = {"fetched", "landed"}
 """They are in test_download_kills.py."""
 LATE = {"looking-again"}
 """A job gets there that looks at what a killed one had begun."""
+LONG = {"walking-on"}
+"""It is in tests/cli/test_long_walks.py: only a long walk gets there."""
 
 
 def test_every_point_a_sync_has_is_in_these_tables():
-    assert {point.partition(":")[0] for point in (*COORDINATOR, *WORKER)} == set(NAMES) - CACHE - DOWNLOAD - LATE
+    assert {point.partition(":")[0] for point in (*COORDINATOR, *WORKER)} == set(NAMES) - CACHE - DOWNLOAD - LATE - LONG
 
 
 @pytest.mark.parametrize("point", COORDINATOR)
