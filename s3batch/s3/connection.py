@@ -246,13 +246,15 @@ class Connection:
         if self.choked:
             return None
         room = min(wanted, self._allowed)
-        if vacant is not None:
-            response = self._read_into(vacant[:room])
-        else:
-            data = self.sock.recv(room)
-            self._wire[0] += len(data)
-            response = reply.feed(data) if data else self._ended()
-        self._allowed -= self._wire[0] - before
+        try:
+            if vacant is not None:
+                response = self._read_into(vacant[:room])
+            else:
+                data = self.sock.recv(room)
+                self._wire[0] += len(data)
+                response = reply.feed(data) if data else self._ended()
+        finally:  # a read that empties the socket raises after it has read
+            self._allowed -= self._wire[0] - before
         self.used = self.used or response is not None
         return response
 

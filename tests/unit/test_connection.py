@@ -170,6 +170,28 @@ def test_content_is_read_as_far_as_bandwidth_is_granted():
     theirs.close()
 
 
+def test_a_read_that_empties_the_socket_uses_up_what_was_granted():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    head = b"HTTP/1.1 206 X\r\nContent-Length: 20000\r\n\r\n"
+    grants = [len(head), 100, 0]
+    connection = Connection(ours, lambda wanted: min(wanted, grants.pop(0)))
+    connection.opening = False
+    memory = memoryview(bytearray(20_000))
+    connection.await_answer(requests.get_object("key", 0, 19_999)._replace(into=memory))
+
+    seen = []
+    for data in (head, b"x" * 60, b"x" * 60):
+        theirs.sendall(data)
+        assert connection.receive() is None
+        seen.append((connection.choked, connection.received - len(head)))
+
+    assert seen == [(False, 0), (False, 60), (True, 100)]
+    assert bytes(memory[:101]) == b"x" * 100 + b"\0"
+    ours.close()
+    theirs.close()
+
+
 def test_an_answer_that_is_no_content_waits_for_no_bandwidth():
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
