@@ -150,7 +150,7 @@ class Walk(WalkRecord):
         """
         if self.single:
             return self._look_at_source()
-        noted = self.count_notes()
+        noted = self.notes
         self._walks.clear()  # this path has been counted
         stamp, levels = None, [_Level(iter(()), "", (self._info.st_dev, self._info.st_ino))]
         for at, name in enumerate(names := path.split("/"), 1):
@@ -161,7 +161,7 @@ class Walk(WalkRecord):
             levels.append(_Level(iter(()), part + "/", (stamp.device, stamp.inode), self._most))
         if stamp is not None and part == path:
             return LocalFile(path, stamp)
-        if self.count_notes() == noted:
+        if self.notes == noted:
             self.keep(path)
             self.note_problem(WalkProblem(path, _GONE, "Vanished", directory=False))
         return None
@@ -258,6 +258,7 @@ class Walk(WalkRecord):
         if limits is None or stamp.kind != FILE or not limits.hides(stamp.size, stamp.mtime_ns / 1e9):
             return False
         self.hidden += 1
+        self.notes += 1
         self.keep(path)
         return True
 

@@ -72,6 +72,8 @@ class WalkRecord:
         """True at the very end, and only if every directory could be read to its end: deletes need that."""
         self.troubled = 0
         """Problems in all."""
+        self.notes = 0
+        """Notes in all, of problems and of entries left out; a path that is looked at twice is noted twice."""
         self.kept = UnreadablePaths()
         self.hidden = 0
         """Files beyond a limit of size or age."""
@@ -92,11 +94,8 @@ class WalkRecord:
         """Note a problem."""
         self.problems.append(problem)
         self.troubled += 1
+        self.notes += 1
         self.read_all = self.read_all and not problem.directory
-
-    def count_notes(self) -> int:
-        """Return how many entries were noted in all."""
-        return self.troubled + self.hidden + sum(names.count for names in self.skipped.values())
 
     def warnings(self) -> Iterator[str]:
         """Yield a sentence for each kind of entry that was skipped, or followed out of the source."""
@@ -115,6 +114,7 @@ class WalkRecord:
     def skip(self, path: str, what: str, shown: str = "") -> None:
         """Note an entry that is not sent: ``what`` it is, and the name to show for it."""
         self.keep(path)
+        self.notes += 1
         self.skipped.setdefault(what, CountedPaths()).add(shown or path)
 
     def keep(self, path: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
+from s3batch.source.size_and_age import FileLimits
 from s3batch.source.walk import Walk, walk_source
 from s3batch.source.walk_record import SHOWN, UnreadablePaths, WalkRecord
 from tests.rig.stamps import stamp_at
@@ -364,6 +365,15 @@ class TestLook:
 
         assert looker.look("a") is None
         assert list(looker.warnings()) == [f"skipped a: {words}; a key of that name is kept"]
+
+    @pytest.mark.parametrize("name", ["pipe", "large"])
+    def test_a_second_look_at_what_is_left_out_does_not_say_that_it_is_gone(self, tmp_path: Path, name: str) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "large").write_bytes(b"large")
+        looker = walk_source(str(tmp_path), ALL, limits=FileLimits(max_size=4))
+
+        assert [looker.look(name), looker.look(name)] == [None, None]
+        assert looker.problems == []
 
     def test_one_file_as_source(self, tmp_path: Path) -> None:
         looker = walk_source(str(tree(tmp_path, "a") / "a"), ALL, symlinks="skip")
