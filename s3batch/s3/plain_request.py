@@ -188,6 +188,8 @@ class PlainRequests:
             connection.await_answer(request.call)
             response = connection.take_in(data) if data else None
             return response or connection.receive()
+        if not request.sends_body:  # its content is what came; the general way counts what it reads
+            self._wire[0] += len(data)
         connection.task = None
         self._pool.put_back(connection)
         self._window.grow()

@@ -169,9 +169,14 @@ def general(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def fetch_from(tmp_path: Path) -> Iterator[Callable[..., Fetch]]:
+def loops() -> list[WorkerLoop]:
+    """Return the workers that the test has made."""
+    return []
+
+
+@pytest.fixture
+def fetch_from(tmp_path: Path, loops: list[WorkerLoop]) -> Iterator[Callable[..., Fetch]]:
     """Return a function that makes a worker for a server; it fetches a row into ``site``, and returns the result."""
-    made: list[WorkerLoop] = []
 
     def connect(server: Scripted, preserve: frozenset[str] = frozenset()) -> Fetch:
         root = tmp_path / "site"
@@ -184,7 +189,7 @@ def fetch_from(tmp_path: Path) -> Iterator[Callable[..., Fetch]]:
             )
         )  # fmt: skip
         runner.transport.writes.open(math.inf)
-        made.append(runner)
+        loops.append(runner)
 
         def run(row: int, etag: str = MD5, size: int = len(BODY)) -> Result:
             runner.take(
@@ -203,7 +208,7 @@ def fetch_from(tmp_path: Path) -> Iterator[Callable[..., Fetch]]:
         return run
 
     yield connect
-    for runner in made:
+    for runner in loops:
         runner.transport.close()
 
 
@@ -230,6 +235,20 @@ def test_it_goes_the_short_way_once_the_form_is_known_and_leaves_the_same(
         assert os.stat(file).st_mtime == results[row - 1].date == 1795867200
         assert results[row - 1].stamp is not None
         assert results[row - 1].stamp.inode == os.stat(file).st_ino
+
+
+def test_what_comes_the_short_way_is_counted_as_bytes_on_the_wire(
+    fetch_from: Callable[..., Fetch], general: list[int], loops: list[WorkerLoop]
+) -> None:
+    with Scripted([[answer()] * 4]) as server:
+        run = fetch_from(server)
+        counts = []
+        for row in (1, 2, 3, 4):
+            run(row)
+            counts.append(loops[0].transport.wire[0])
+
+    assert general == [1, 2]
+    assert counts == [row * len(answer()) for row in (1, 2, 3, 4)]
 
 
 CASES: dict[str, tuple[list[Step], bool | None, str]] = {
