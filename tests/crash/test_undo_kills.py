@@ -110,6 +110,17 @@ def test_a_killed_undo_is_resumed_and_can_be_undone(scene, operation, skip, afte
     assert state(bucket) == changed
 
 
+def test_an_undo_that_is_killed_twice_while_it_lists_is_planned_by_the_third_run(scene):
+    bucket, run, killed, words = scene
+    before = state(bucket)
+    assert run(*words).code == 0
+    assert killed("ListObjectsV2", 1, False, "undo", newest_job(run, "sync"))
+    assert killed("ListObjectsV2", 1, False, "resume", newest_job(run, "undo"))
+    resumed = run("resume", newest_job(run, "undo"))
+    assert (resumed.code, resumed.json["command"]) == (0, "undo"), resumed.stderr
+    assert state(bucket) == before
+
+
 def test_a_copy_of_a_renamed_file_that_a_kill_has_hidden_goes_with_the_undo(scene):
     """The copy was made, and no answer came: the resumed job finds it, and the undo removes it all the same."""
     bucket, run, killed, words = scene

@@ -142,9 +142,13 @@ def begin_again(runner: JobRunner, _: SyncSpec, place: str) -> None:
 
 
 def enter_again(runner: JobRunner, begin: BeginPlanned) -> None:
-    """Begin it under the plan of the job that is resumed: nothing is planned anew."""
-    begin(plan=runner.journal.jobs.find(runner.settings.job).plan)
-    runner.journal.jobs.set_planned()
+    """Begin it under the plan of the job that is resumed: nothing is planned anew, unless that died while it planned."""
+    journal = runner.journal
+    before = journal.jobs.find(runner.settings.job)
+    with journal.batch():
+        begin(plan=before.plan)
+        if before.planned:
+            journal.jobs.set_planned()
 
 
 class ApplyJob(SyncJob):

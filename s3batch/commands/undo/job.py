@@ -144,9 +144,7 @@ class UndoJob(ApplyJob):
 
     def run_planned_stages(self, coordinator: Coordinator) -> None:
         """Plan, unless the job that this one continues has, and carry that out."""
-        journal = self.journal
-        before = journal.jobs.list_continued()
-        if not (before and before[-1].planned):
+        if not self.journal.jobs.current.planned:
             self._plan_undo()
         super().run_planned_stages(coordinator)
 
