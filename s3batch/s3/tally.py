@@ -10,14 +10,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3.documents import decode_references
+from s3batch.s3.faults import MALFORMED, TOO_LARGE, UNREACHABLE, RequestError
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Request
+    from s3batch.s3.requests import Request, Response
 
 _WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
 """Calls that replace or remove the object of their key. A part that lands late belongs to an upload that is over."""
 GATEWAY_STATUSES = frozenset({502, 504})
 """Bad gateway, gateway timeout: a proxy answers, and the store may have the request (RFC 9110, section 15.6)."""
+_UNANSWERED = UNREACHABLE | {MALFORMED, TOO_LARGE}
+"""The codes of requests that the store itself has not answered."""
 _KEY = rb"<Key>([^<]*)</Key>"
 
 
@@ -42,3 +45,10 @@ def list_written_keys(request: Request) -> list[str]:
     if request.name == "DeleteObjects":
         return [decode_references(key.decode()) for key in re.findall(_KEY, bytes(request.body))]
     return [request.key] if request.name in _WRITES else []
+
+
+def leaves_in_doubt(response: Response | None, error: BaseException | None) -> bool:
+    """Return whether the store itself has not answered: a request that was sent may still land."""
+    if response is not None:
+        return response.status in GATEWAY_STATUSES
+    return isinstance(error, RequestError) and error.fault.code in _UNANSWERED

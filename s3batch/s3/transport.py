@@ -29,14 +29,14 @@ from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
-from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, UNREACHABLE, Fault, RequestError, fault_of, hides_error
+from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.plain_request import GeneralWay, PlainRequests
 from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
-from s3batch.s3.tally import GATEWAY_STATUSES, Tally, list_written_keys
+from s3batch.s3.tally import GATEWAY_STATUSES, Tally, leaves_in_doubt, list_written_keys
 from s3batch.s3.write_gate import WriteGate
 
 if TYPE_CHECKING:
@@ -383,7 +383,8 @@ class Transport:
             return
         try:
             response = _validated(request, response, self.endpoint.credentials)
-        except RequestError as error:
+        except RequestError as error:  # a proxy's page, for instance: the store may have the request
+            self.unheard += list_written_keys(request)
             self._fail(task, request, error.fault)
             return
         if response.status in GATEWAY_STATUSES:
@@ -445,6 +446,8 @@ class Transport:
         self, task: Task, refusal: Response | None, response: Response | None, error: BaseException | None
     ) -> None:
         """Go on with boto3's answer, or with the refusal before it if boto3 got none."""
+        if task.call is not None and leaves_in_doubt(response, error):
+            self.unheard += list_written_keys(task.call)
         if refusal is not None:
             response = self.fallback.settle(refusal, response)
             if self.fallback.takes_all and self.endpoint.lane != "reference":
@@ -455,8 +458,6 @@ class Transport:
                 self._bandwidth.limiter.spend(len(response.body))
             self._count(response)
             self.wire[0] += len(task.call.body) if task.call is not None else 0
-        elif isinstance(error, RequestError) and error.fault.code in UNREACHABLE and task.call is not None:
-            self.unheard += list_written_keys(task.call)
         self.loop.resume(task, response, error)
 
 

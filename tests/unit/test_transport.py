@@ -16,7 +16,8 @@ from s3batch.s3 import dialer
 from s3batch.s3 import requests as calls
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.event_loop import run_in_thread, sleep
-from s3batch.s3.faults import RequestError, fault_of
+from s3batch.s3.faults import Fault, RequestError, fault_of
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport, catch_request_error, send_request
@@ -764,15 +765,18 @@ def test_a_coroutine_may_wait_and_use_threads(fake, transport_to):
 
 
 BATCH = calls.delete_objects(["a", "b & c"])
+A_PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>In</html>"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
 
+@pytest.mark.parametrize("lane", ["lean", "reference"])
 @pytest.mark.parametrize(
     ("request_", "script", "keys"),
     [
         pytest.param(PUT, [[RESET]], ["key"], id="cut"),
         pytest.param(PUT, [[wait(2)]], ["key"], id="timeout"),
         pytest.param(PUT, [[BAD_GATEWAY]], ["key"], id="gateway"),
+        pytest.param(PUT, [[A_PAGE]], ["key"], id="page"),
         pytest.param(PUT, [[OK]], [], id="answered"),
         pytest.param(BATCH, [[RESET]], ["a", "b & c"], id="deletes"),
         pytest.param(calls.copy_object("key", "bucket", {}, "other"), [[RESET]], ["key"], id="copy"),
@@ -782,9 +786,9 @@ BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
         pytest.param(PUT._replace(bucket="backups"), [[RESET]], [], id="another bucket"),
     ],
 )
-def test_the_keys_of_writes_without_an_answer_are_told_once(transport_to, request_, script, keys):
+def test_the_keys_of_writes_without_an_answer_are_told_once(transport_to, lane, request_, script, keys):
     with Scripted(script) as server:
-        transport = transport_to(server, timeout=0.3)
+        transport = transport_to(server, make_boto_sender, timeout=0.3, lane=lane)
         with suppress(RequestError):
             transport.call(request_)
         told, again = transport.take_tally(), transport.take_tally()
@@ -792,6 +796,19 @@ def test_the_keys_of_writes_without_an_answer_are_told_once(transport_to, reques
     assert told.unheard == keys
     assert sum(told.requests.values()) == 1
     assert again == ({}, {}, [])
+
+
+@pytest.mark.parametrize(
+    "second",
+    [RequestError("PutObject", "key", Fault("Timeout", "no answer")), Response(504, {}, b"")],
+    ids=["lost", "gateway"],
+)
+def test_a_refused_write_that_boto3_sends_again_in_vain_is_told(fake, transport_to, second):
+    fake.meddle = refusing(400, "InvalidArgument")
+    transport = transport_to(fake, Boto(second))
+
+    assert transport.call(PUT).status in (400, 504)
+    assert transport.take_tally().unheard == ["key"]
 
 
 def test_a_write_that_is_sent_again_on_another_connection_is_told_too(transport_to):
