@@ -152,7 +152,7 @@ def test_others_that_look_or_are_kept_out_leave_the_workers_of_a_sync_alone(
 ):
     going_on = threading.Event()
     proxy.on("PutObject", Hold(going_on), skip=24)  # before any success one worker may have all that is handed out
-    words = ["sync", tree, bucket.url("x"), *lasting_cluster.flags, "--json"]
+    words = ["sync", tree, bucket.url("x"), *lasting_cluster.flags, "--json", "--timeout", "5m"]
     running = start_cli([*words, "--max-concurrency", "8"], env=dask_env | {"AWS_ENDPOINT_URL": proxy.url})
     assert proxy.wait_for("PutObject", 28)
 
