@@ -25,7 +25,7 @@ from s3batch.s3.sigv4 import Credentials, UnsafeTextError
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from s3batch.worker.plain_upload import PlainUpload
-from tests.rig.scripted import CLOSE, RESET, Scripted, Step
+from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
 from tests.rig.short_way import carry_out_alone
 from tests.rig.stamps import stamp_at
 
@@ -280,7 +280,7 @@ def test_the_etag_is_the_proof_of_a_store_that_repeats_no_checksum(
     [
         pytest.param([answer(**{NAME: "AAAAAAAAAAA="})], "ChecksumMismatch", id="another checksum"),
         pytest.param([REFUSED], "ServiceUnavailable", id="a refusal"),
-        pytest.param([b"HTTP/1.1 200 OK\r\n", answer()[17:]], "", id="in two pieces"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n", wait(0.05), answer()[17:]], "", id="in two pieces"),
         pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", answer()], "", id="an interim answer"),
         pytest.param([answer(Connection="close")], "", id="the last one of the connection"),
         pytest.param([answer(Server="another")], "", id="one more header"),

@@ -23,7 +23,7 @@ from s3batch.s3.sigv4 import Credentials, UnsafeTextError
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, SourceBucket
 from s3batch.worker.plain_transfer import PlainTransfer, is_plain_transfer
-from tests.rig.scripted import CLOSE, RESET, Scripted, Step
+from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
 from tests.rig.short_way import carry_out_alone
 
 ETAG = "0123456789abcdef0123456789abcdef"
@@ -220,7 +220,7 @@ def test_it_goes_the_short_way_once_the_form_is_known_and_says_the_same(
         pytest.param([answer(document(OTHER))], "", id="another ETag"),
         pytest.param([REFUSED], "ServiceUnavailable", id="a refusal"),
         pytest.param([b"HTTP/1.1 412 No\r\nContent-Length: 0\r\n\r\n"], "Changed", id="the source changed"),
-        pytest.param([answer()[:150], answer()[150:]], "", id="in two pieces"),
+        pytest.param([answer()[:150], wait(0.05), answer()[150:]], "", id="in two pieces"),
         pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", answer()], "", id="an interim answer"),
         pytest.param([answer(Connection="close")], "", id="the last one of the connection"),
         pytest.param([answer(Server="another")], "", id="one more header"),
