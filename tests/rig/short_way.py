@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Operation, Result, Work
+from s3batch.s3 import requests
 
 
 def carry_out_alone(runner: WorkerLoop, operation: Operation) -> Result:
@@ -16,3 +21,16 @@ def carry_out_alone(runner: WorkerLoop, operation: Operation) -> Result:
     assert not runner._weight
     assert not runner._heavy
     return result
+
+
+def note_unfolded(monkeypatch: pytest.MonkeyPatch, short: Any) -> list[int]:
+    """Return a list that gets the row of each request of the class ``short`` that goes on in the general way."""
+    rows: list[int] = []
+    real = short.unfold
+
+    def noted(made: Any, request: requests.Request) -> Any:
+        rows.append(made.row)
+        return real(made, request)
+
+    monkeypatch.setattr(short, "unfold", noted)
+    return rows

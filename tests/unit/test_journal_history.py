@@ -276,6 +276,11 @@ def test_a_doubt_goes_when_both_of_its_questions_are_answered(journal):
     assert journal.doubts.list_all() == []
 
 
+def doubts_of(journal: Journal) -> dict[str, tuple[float, bool]]:
+    """Return for each key in doubt until when it is, and whether it is left to the next job."""
+    return {each.key: (each.until, journal.doubts.is_left_to_next(each)) for each in journal.doubts.list_all()}
+
+
 def test_what_a_dead_worker_was_working_on_is_in_doubt_for_the_next_job(journal):
     journal.jobs.note_store_date(1000.0, lambda: 2000.0)
     rows = journal.operations.add(
@@ -285,14 +290,7 @@ def test_what_a_dead_worker_was_working_on_is_in_doubt_for_the_next_job(journal)
     journal.doubts.note_upload(rows[2])
     journal.operations.replan(rows[1]._replace(stamp=stamp(7, 2)))
 
-    doubts = {doubt.key: doubt for doubt in journal.doubts.list_all()}
-
-    assert {key: doubt.until for key, doubt in doubts.items()} == dict.fromkeys(
-        ["changed", "large", "sent again"], 2037.0
-    )
-    assert {key: journal.doubts.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
-        "sent again": True, "changed": False, "large": True,
-    }  # fmt: skip
+    assert doubts_of(journal) == {"sent again": (2037.0, True), "changed": (2037.0, False), "large": (2037.0, True)}
     begin(journal)
     assert not any(journal.doubts.is_left_to_next(doubt) for doubt in journal.doubts.list_all())
 
@@ -307,12 +305,8 @@ def test_a_write_without_an_answer_is_in_doubt_for_the_next_job(journal):
     journal.operations.replan(row._replace(stamp=stamp(7, 2)))
     journal.doubts.note_unheard(["changed", "sent again"])
 
-    doubts = {doubt.key: doubt for doubt in journal.doubts.list_all()}
-    assert {key: doubt.until for key, doubt in doubts.items()} == dict.fromkeys(
-        ["changed", "cut off by a kill", "sent again"], 2037.0
-    )
-    assert {key: journal.doubts.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
-        "sent again": True, "changed": False, "cut off by a kill": False,
+    assert doubts_of(journal) == {
+        "sent again": (2037.0, True), "changed": (2037.0, False), "cut off by a kill": (2037.0, False),
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Reason, Result, StoredResult, Work
 from s3batch.objects.attributes import AttributeRules
-from s3batch.s3 import checksums, put_heads, requests
+from s3batch.s3 import checksums, put_heads
 from s3batch.s3.answer_forms import FetchedForm
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.plain_get import PLAIN_SIZE
@@ -27,6 +27,7 @@ from s3batch.worker.context import Brief, LocalTarget
 from s3batch.worker.object_requests import make_get_request
 from s3batch.worker.plain_fetch import PlainFetch, PlainFetches
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
+from tests.rig.short_way import carry_out_alone, note_unfolded
 
 BODY = b"a plain body"
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -157,15 +158,7 @@ Fetch = Callable[..., Result]
 @pytest.fixture
 def general(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the rows of fetches that went the general way."""
-    rows: list[int] = []
-    real = PlainFetch.unfold
-
-    def noted(made: PlainFetch, request: requests.Request) -> Any:
-        rows.append(made.row)
-        return real(made, request)
-
-    monkeypatch.setattr(PlainFetch, "unfold", noted)
-    return rows
+    return note_unfolded(monkeypatch, PlainFetch)
 
 
 @pytest.fixture
@@ -192,15 +185,8 @@ def fetch_from(tmp_path: Path, loops: list[WorkerLoop]) -> Iterator[Callable[...
         loops.append(runner)
 
         def run(row: int, etag: str = MD5, size: int = len(BODY)) -> Result:
-            runner.take(
-                [Work(Operation(Kind.DOWNLOAD, f"k{row}", Reason.MISSING, f"d/{row}", size, etag=etag, id=row))]
-            )
-            while runner.busy:
-                runner.turn(1.0)
-            (result,) = runner.results
-            runner.results.clear()
-            assert not runner._weight
-            assert not runner._heavy
+            operation = Operation(Kind.DOWNLOAD, f"k{row}", Reason.MISSING, f"d/{row}", size, etag=etag, id=row)
+            result = carry_out_alone(runner, operation)
             assert not runner.transport.loop.parked
             assert os.listdir(root / ".s3batch/tmp") == []
             return result

@@ -26,7 +26,7 @@ from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from s3batch.worker.plain_upload import PlainUpload
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
-from tests.rig.short_way import carry_out_alone
+from tests.rig.short_way import carry_out_alone, note_unfolded
 from tests.rig.stamps import stamp_at
 
 BODY = b"a plain body"
@@ -207,15 +207,7 @@ AT_REST = 0.03
 @pytest.fixture
 def general(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the rows of uploads that went the general way."""
-    rows: list[int] = []
-    real = PlainUpload.unfold
-
-    def noted(upload: PlainUpload, request: requests.Request) -> Any:
-        rows.append(upload.row)
-        return real(upload, request)
-
-    monkeypatch.setattr(PlainUpload, "unfold", noted)
-    return rows
+    return note_unfolded(monkeypatch, PlainUpload)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, SourceBucket
 from s3batch.worker.plain_transfer import PlainTransfer, is_plain_transfer
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
-from tests.rig.short_way import carry_out_alone
+from tests.rig.short_way import carry_out_alone, note_unfolded
 
 ETAG = "0123456789abcdef0123456789abcdef"
 OTHER = ETAG[::-1]
@@ -157,15 +157,7 @@ Transfer = Callable[..., Result]
 @pytest.fixture
 def general(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the rows of copies that went the general way after their request."""
-    rows: list[int] = []
-    real = PlainTransfer.unfold
-
-    def noted(transfer: PlainTransfer, request: requests.Request) -> Any:
-        rows.append(transfer.row)
-        return real(transfer, request)
-
-    monkeypatch.setattr(PlainTransfer, "unfold", noted)
-    return rows
+    return note_unfolded(monkeypatch, PlainTransfer)
 
 
 @pytest.fixture
