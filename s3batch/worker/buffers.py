@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 _KEPT = 64 * 1024 * 1024
 """Bytes that are kept for later: as many as a worker holds at once."""
-_STEP = 1024 * 1024
-"""Bytes: sizes are multiples of it, so that one buffer serves parts of nearly the same size."""
-_SHEET = 4 * 1024 * 1024
-"""Bytes from which buffers of one step are cut: a large page has 2 MiB."""
+_STEP = 256 * 1024
+"""Bytes: sizes are multiples of it, so that one buffer serves parts of nearly the same size.
+
+The memory of each buffer is the system's again once it is dropped: none is a part of a larger one.
+"""
 
 
 class Buffers:
@@ -32,7 +33,7 @@ class Buffers:
 
     @contextmanager
     def lend(self, size: int) -> Iterator[memoryview]:
-        """Lend ``size`` bytes with any content. Nothing may use them after that."""
+        """Lend ``size`` bytes, whose old content is arbitrary. Nothing may use them after that."""
         memory = self.take(size)
         try:
             yield memory[:size]
@@ -46,12 +47,7 @@ class Buffers:
                 memory = self._free.pop(index)
                 self._free_bytes -= len(memory)
                 return memory
-        if size > _STEP:
-            return _map_memory(-(-size // _STEP) * _STEP)
-        first, *others = (sheet[at : at + _STEP] for sheet in [_map_memory(_SHEET)] for at in range(0, _SHEET, _STEP))
-        for each in others:
-            self.give_back(each)
-        return first
+        return _map_memory(-(-size // _STEP) * _STEP)
 
     def give_back(self, memory: memoryview) -> None:
         """Take back what :meth:`take` has returned; what is too much is left to the system."""

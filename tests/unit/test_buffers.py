@@ -26,7 +26,7 @@ def test_the_same_memory_serves_pieces_of_about_the_same_size():
     assert lend(buffers, 15 * MIB) == b"mark"
 
 
-@pytest.mark.parametrize("size", [1000, MIB, 5 * MIB], ids=["a part of a step", "a step", "several steps"])
+@pytest.mark.parametrize("size", [1000, MIB, 5 * MIB], ids=["a part of a step", "four steps", "many steps"])
 def test_memory_that_is_lent_is_lent_once(size):
     buffers = Buffers()
     taken = [buffers.take(size) for _ in range(9)]
@@ -54,6 +54,19 @@ def test_no_more_is_kept_than_agreed():
 
     assert buffers._free_bytes == sum(map(len, buffers._free)) == 8 * MIB
     assert [len(memory) for memory in buffers._free] == [5 * MIB, 3 * MIB]
+
+
+@pytest.mark.parametrize("size", [130_000, 300_000, MIB, 5 * MIB + 1])
+def test_a_buffer_is_little_larger_than_what_it_is_for(size):
+    assert size <= len(Buffers().take(size)) < size + MIB // 4
+
+
+def test_many_small_pieces_keep_no_more_memory_than_they_need():
+    buffers = Buffers()
+    for memory in [buffers.take(150_000) for _ in range(64)]:
+        buffers.give_back(memory)
+
+    assert buffers._free_bytes == 64 * MIB // 4
 
 
 def test_memory_comes_back_from_work_that_fails():
