@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,14 @@ from s3batch.s3.listing import ListingPage
 from s3batch.settings.table import Settings
 
 NAMES = ["a", "b-b", "d/b", "d/e/f", os.fsdecode(b"caf\xe9"), "\u00e9", "n" * 80]
+TEXT = [name for name in NAMES if name.isprintable()]
+"""Names that are text; a page with another one is decided one by one."""
 ODD = [
     "d/c.log", "hid/x", "home/s3batch/j.db", ".s3batch/tmp/1", ".s3batchignore", "d/.s3batchignore", "z\nz", "link", "linked/f",
     "d/b/under", "d/b-", "..", "d/../b", "d//b", "", "marker/",
 ]  # fmt: skip
+WHOLE = {"d/c.log": 7, "link": 6, "linked/f": 6}
+"""Odd names whose page is decided as a whole all the same, and how many of its objects are unchanged."""
 JOBS: list[dict] = [
     {}, {"exclude": ("*.log",)}, {"min_size": 2}, {"delete": True}, {"trust_journal": False},
 ]  # fmt: skip
@@ -42,6 +46,8 @@ class Case(NamedTuple):
     since: str
     """What has become of object or file since it was fetched; empty: it was not."""
 
+
+Files = list[tuple[ListedObject, str]]
 
 CHANGES = ["", "another etag", "another size", "another time", "touched", "gone", "a directory", "young"]
 SINCE = ["nothing"] * 6 + CHANGES
@@ -100,6 +106,27 @@ def lay(journal: Journal, root: Path, cases: list[Case]) -> None:
         journal.objects.take_facts([(key, known)])
 
 
+@pytest.fixture
+def bulk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets for each page how many of its objects were found unchanged as a whole; -1 for no whole."""
+    seen: list[int] = []
+    select, find = BulkFetchDecision.select_files, BulkFetchDecision.find_unchanged
+
+    def note_selected(self: BulkFetchDecision, objects: Sequence[ListedObject]) -> Files | None:
+        files = select(self, objects)
+        seen.append(-1 if files is None else 0)
+        return files
+
+    def note_unchanged(self: BulkFetchDecision, files: Files) -> tuple[Files, Files]:
+        unchanged, left = find(self, files)
+        seen[-1] += len(unchanged)
+        return unchanged, left
+
+    monkeypatch.setattr(BulkFetchDecision, "select_files", note_selected)
+    monkeypatch.setattr(BulkFetchDecision, "find_unchanged", note_unchanged)
+    return seen
+
+
 def plan(journal: Journal, wanted: DownloadSpec, pages: list[ListingPage]) -> tuple[list[Operation], tuple[int, ...]]:
     """Return the operations of a plan, and what it counts."""
     added: list[Operation] = []
@@ -120,14 +147,16 @@ def test_a_page_is_decided_as_each_of_its_objects(journal: Journal, cases: list[
 
 @pytest.mark.parametrize("job", [{}, JOBS[1], JOBS[2]], ids=str)
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_name_counts_in_a_page_as_it_does_alone(journal: Journal, odd: str, job: dict) -> None:
-    require_same_plan(journal, [Case(name, 1, "e1", 100.0, "nothing") for name in (*NAMES, odd, "zz")], job, 99)
+def test_an_odd_name_counts_in_a_page_as_it_does_alone(journal: Journal, bulk: list[int], odd: str, job: dict) -> None:
+    require_same_plan(journal, [Case(name, 1, "e1", 100.0, "nothing") for name in (*TEXT, odd, "zz")], job, 99)
+    assert max(bulk, default=-1) == (-1 if job else WHOLE.get(odd, -1))
 
 
 @pytest.mark.parametrize("since", CHANGES)
-def test_what_has_changed_counts_in_a_page_as_it_does_alone(journal: Journal, since: str) -> None:
+def test_what_has_changed_counts_in_a_page_as_it_does_alone(journal: Journal, bulk: list[int], since: str) -> None:
     states = ("nothing", since, "nothing", since, "nothing")
     require_same_plan(journal, [Case(f"f{at}", 1, "e1", 100.0, state) for at, state in enumerate(states)], {}, 99)
+    assert bulk[0] == 2, "the others, but the last one, which might begin the next page, are found unchanged as a whole"
 
 
 def test_facts_are_read_for_keys_in_their_order_with_few_rows_between_them(journal: Journal, tmp_path: Path) -> None:
@@ -167,7 +196,7 @@ def require_same_plan(journal: Journal, cases: list[Case], job: dict, at: int) -
     assert together == alone
 
 
-def test_unchanged_pages_are_counted_and_stay_listed(journal: Journal, tmp_path: Path) -> None:
+def test_unchanged_pages_are_counted_and_stay_listed(journal: Journal, bulk: list[int], tmp_path: Path) -> None:
     cases = [Case(f"f{number}", 1, "e1", 100.0, "nothing") for number in range(5)]
     lay(journal, tmp_path, cases)
     wanted = DownloadSpec.from_settings(Settings(source="s3://b/in", target=str(tmp_path)))
@@ -177,5 +206,6 @@ def test_unchanged_pages_are_counted_and_stay_listed(journal: Journal, tmp_path:
 
     assert added == []
     assert counts[:4] == (5, 5, 5, 5)
+    assert bulk == [3, 1], "the last object of each page goes with the next one, or alone"
     found = journal.objects.look_up([each.key for each in listed])
     assert [found[each.key][0] for each in listed] == listed
