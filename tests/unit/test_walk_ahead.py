@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +16,6 @@ from s3batch.model import LocalFile
 from s3batch.source.filters import Selection
 from s3batch.source.walk import Walk
 from s3batch.source.walk_ahead import WalkAhead
-
-start = partial(Fork, keeps_directories=True)
 
 
 @pytest.fixture
@@ -34,6 +34,20 @@ def source(tmp_path: Path) -> Path:
         (root / f"{late}.out").symlink_to(outside)
     (root / "d2" / ".s3batch").mkdir()
     return root
+
+
+def start_noted(forks: list[Fork], work: Callable[[], None], keep: int) -> Fork:
+    forks.append(Fork(work, keep, keeps_directories=True))
+    return forks[-1]
+
+
+def read_open_places() -> list[str]:
+    """Return what the descriptors of this process stand for."""
+    places = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # another thread closed it, or it was that of the list
+            places.append(os.readlink(f"/proc/self/fd/{number}"))
+    return places
 
 
 def walk_all(ahead: WalkAhead, *, forks: bool) -> list[list[LocalFile]]:
@@ -57,27 +71,28 @@ def read_record(walk: Walk) -> tuple:
 
 @pytest.mark.parametrize("alone", [1, 120, 250])
 def test_a_fork_walks_on_where_this_process_stopped(source: Path, alone: int) -> None:
-    descriptors = set(os.listdir("/proc/self/fd"))
+    forks: list[Fork] = []
     expected, walk = Walk(str(source), Selection()), Walk(str(source), Selection())
     batches = walk_all(WalkAhead(expected, 20, "print of {}".format), forks=False)
 
-    ahead = WalkAhead(walk, 20, "print of {}".format, start, alone=alone)
+    ahead = WalkAhead(walk, 20, "print of {}".format, partial(start_noted, forks), alone=alone)
     found = walk_all(ahead, forks=True)
+    pipe = os.readlink(f"/proc/self/fd/{ahead._pipe}")
     ahead.close()
 
     assert found == batches
     assert sum(map(len, found)) == 303
     assert read_record(walk) == read_record(expected)
-    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert len(forks) == 1
+    assert not [each for each in read_open_places() if each == pipe or each.startswith(str(source))]
 
 
 def test_a_walk_whose_fork_was_killed_fails_the_job(source: Path) -> None:
     walk = Walk(str(source), Selection())
     forks: list[Fork] = []
 
-    def start_and_kill(work, keep: int) -> Fork:
-        forks.append(start(lambda: os.kill(os.getpid(), 9), keep))
-        return forks[0]
+    def start_and_kill(_: Callable[[], None], keep: int) -> Fork:
+        return start_noted(forks, lambda: os.kill(os.getpid(), 9), keep)
 
     ahead = WalkAhead(walk, 20, str, start_and_kill, alone=1)
     with pytest.raises(JobFailedError, match="the process that walks the source ended before its time"):
@@ -98,11 +113,7 @@ def test_a_walk_that_is_given_up_leaves_no_fork(source: Path) -> None:
     walk = Walk(str(source), Selection())
     forks: list[Fork] = []
 
-    def start_one(work, keep: int) -> Fork:
-        forks.append(start(work, keep))
-        return forks[0]
-
-    ahead = WalkAhead(walk, 1, str, start_one, alone=0)
+    ahead = WalkAhead(walk, 1, str, partial(start_noted, forks), alone=0)
     ahead.next_batch()
     ahead.go_ahead()
     ahead.close()
