@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.scene import KILLS, PREFIX, Scene, await_workers, kill_sender
 from tests.rig import program
-from tests.rig.faults import Call, Delay
+from tests.rig.faults import Call, Delay, Hold
 from tests.rig.waiting import wait_until
 
 SURVIVED = ("one worker", "all workers")
@@ -190,7 +190,8 @@ def test_a_request_of_a_killed_run_that_lands_late_is_mended(small_scene: Scene,
 
 def test_a_request_whose_connection_broke_and_that_lands_after_the_job_is_mended(small_scene: Scene):
     scene, path = small_scene, "page/01.html"
-    scene.proxy.on("PutObject", Delay(5), key=PREFIX + path, times=1)
+    landed = threading.Event()
+    scene.proxy.on("PutObject", Hold(landed), key=PREFIX + path, times=1)
     process = scene.start("--timeout", "4")
     assert wait_until(lambda: [each for each in list(scene.proxy.requests) if each.key == PREFIX + path])
     scene.proxy.down()
@@ -200,9 +201,12 @@ def test_a_request_whose_connection_broke_and_that_lands_after_the_job_is_mended
     scene.files[path] = scene.files[path][::-1]
     (scene.tree / path).write_bytes(scene.files[path])
     scene.environment["S3BATCH_TEST_LONGEST_WAIT"] = "10"
+    scene.proxy.on("PutObject", Call(lambda _: landed.set(), after=True), key=PREFIX + path, times=1)
 
     second = scene.sync("-v", "--timeout", "4")
 
+    puts = [each.status for each in scene.proxy.requests if each.operation == "PutObject" and each.key == PREFIX + path]
+    assert puts == [200, 200, 200], "the late one landed, and was mended"
     assert first.code == 143, first.stderr
     assert second.code == 0, second.stderr
     scene.assert_mirrored()
