@@ -1,4 +1,4 @@
-"""The requests that wait for bandwidth, in their order. One in the midst of its body, or of its answer's, goes first."""
+"""The requests that wait for bandwidth, in their order. Those in the midst of their body, or of its answer's, go first."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class BandwidthQueue:
         self.limiter = RateLimiter(rate, loop.clock)
         self._loop = loop
         self._held: deque[Callable[[], None]] = deque()
-        self._reading: deque[Callable[[], None]] = deque()
-        """Reads of answers. They take turns: a store does not wait long for one that reads nothing."""
+        """Requests that have not begun."""
+        self._under_way: deque[Callable[[], None]] = deque()
+        """Bodies and answers that have begun. They take turns: a store does not wait long for one that is silent."""
         self._is_set = False
         """True while a timer is set, or while requests are released: then no other one overtakes."""
 
@@ -33,16 +34,8 @@ class BandwidthQueue:
         return self._is_set or self.limiter.empty
 
     def hold(self, send: Callable[[], None], *, first: bool = False) -> None:
-        """Request ``send`` when there is bandwidth for it."""
-        if first:
-            self._held.appendleft(send)
-        else:
-            self._held.append(send)
-        self._set_timer()
-
-    def hold_read(self, read: Callable[[], None]) -> None:
-        """Request ``read`` when there is bandwidth for it, after the other reads."""
-        self._reading.append(read)
+        """Call ``send`` when there is bandwidth for it; ``first``: it goes on with a body, before all that have not begun."""
+        (self._under_way if first else self._held).append(send)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -52,9 +45,9 @@ class BandwidthQueue:
 
     def _release(self) -> None:
         try:
-            while (waiting := self._reading or self._held) and not self.limiter.empty:
+            while (waiting := self._under_way or self._held) and not self.limiter.empty:
                 waiting.popleft()()
         finally:  # a signal may raise here, and what is under way may still finish
             self._is_set = False
-            if self._reading or self._held:
+            if self._under_way or self._held:
                 self._set_timer()

@@ -306,7 +306,7 @@ class Transport:
                 return
             if connection.choked and self._bandwidth is not None:
                 self._pool.watch(connection, 0)
-                self._bandwidth.hold_read(partial(self._read_on, connection))
+                self._bandwidth.hold(partial(self._read_on, connection), first=True)
             elif response is not None:
                 connection.task = None
                 self._pool.put_back(connection)

@@ -78,7 +78,7 @@ def test_a_request_that_must_wait_again_keeps_its_place(loop, queue):
     assert loop.timers == []
 
 
-def test_reads_take_turns_before_requests(loop, queue):
+def test_what_is_under_way_takes_turns_before_requests(loop, queue):
     went, left = [], {"a": 2, "b": 2}
 
     def read(name: str) -> None:
@@ -86,11 +86,11 @@ def test_reads_take_turns_before_requests(loop, queue):
         went.append(name)
         left[name] -= 1
         if left[name]:
-            queue.hold_read(lambda: read(name))
+            queue.hold(lambda: read(name), first=True)
 
     queue.hold(lambda: went.append("request"))
     for name in left:
-        queue.hold_read(lambda name=name: read(name))
+        queue.hold(lambda name=name: read(name), first=True)
     loop.run()
 
     assert went == ["a", "b", "a", "b", "request"]
