@@ -12,7 +12,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 `scripts/bench` writes this page from `docs/benchmarks.json`, where it stores what it measured. Nothing here is written by
-hand but the sentences after "Why", which are stored with the results.
+hand but the sentences after "Why", which are stored with the results. [performance.md](performance.md) tells where the time
+goes.
 
 - The programs of a row take turns, round after round, on one machine. A ratio is the median over the rounds of a program's
   figure divided by the peer's figure of the *same* round. Ratios count; seconds change with the machine and its load.

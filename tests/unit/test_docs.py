@@ -29,7 +29,7 @@ from tests.rig import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (ROOT / "docs" / "cli.md").read_text()
 DRONE = (ROOT / "docs" / "drone.md").read_text()
-NAMES = ("cache.md", "ci.md", "cli.md", "design.md", "drone.md", "plugins.md", "settings.md")
+NAMES = ("cache.md", "ci.md", "cli.md", "design.md", "drone.md", "performance.md", "plugins.md", "settings.md")
 PAGES = {page: (ROOT / "docs" / page).read_text() for page in NAMES}
 IMAGE = "s3batch/s3batch"
 SECRET = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": "a-secret", "s3batch_cache_secret": "another"}
