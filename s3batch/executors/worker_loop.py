@@ -249,7 +249,7 @@ class WorkerLoop:
         self.transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
 
     def _compare_files(self) -> None:
-        from s3batch.worker.bulk import ON_RECORD, compare_alike, compare_on_record  # noqa: PLC0415 - as above
+        from s3batch.worker.bulk import compare_alike, compare_on_record  # noqa: PLC0415 - as above
 
         files, transport, page, tools = self._files, self.transport, self._page, self._tools
         while files and transport.has_capacity:
@@ -259,8 +259,8 @@ class WorkerLoop:
             reach_failpoint("sending")
             file, number = comparison.work.files[index], comparison.work.operation.id - index
             page[CURRENT] = number
-            if compare_on_record(file, tools):
-                self._compared(comparison, index, ON_RECORD)
+            if (date := compare_on_record(file, tools)) is not None:
+                self._compared(comparison, index, date)
                 continue
             transport.loop.start(compare_alike(file, tools), partial(self._compared, comparison, index), number)
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.checksums import NAMES, RunningChecksum
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_digests, multipart_etag, part_size_candidates
+from s3batch.s3.requests import Body
 
-Blocks = Callable[[], Iterable[bytes]]
+Blocks = Callable[[], Iterable[Body]]
 """The local content from its beginning, each time it is called."""
 
 _NAMES_BY_LENGTH = {8: ("crc32", "crc32c"), 12: ("crc64nvme",), 28: ("sha1",), 44: ("sha256",)}
@@ -67,7 +68,7 @@ def is_same_content(blocks: Blocks, size: int, evidence: ContentEvidence, part_s
     return True if are_parts_same(blocks, size, evidence.etag, part_size) else None
 
 
-def compute_checksum(name: str, blocks: Iterable[bytes]) -> str:
+def compute_checksum(name: str, blocks: Iterable[Body]) -> str:
     """Return the checksum of blocks in base64."""
     running = RunningChecksum(name)
     for block in blocks:

@@ -47,7 +47,7 @@ def hash_blocks(blocks: Iterable[Body]) -> str:
     return running.hexdigest()
 
 
-def multipart_digests(blocks: Iterator[bytes], part_size: int) -> list[bytes]:
+def multipart_digests(blocks: Iterator[Body], part_size: int) -> list[bytes]:
     """Return the MD5 of each part of ``part_size`` bytes (a whole number of MiB, or the last part is all)."""
     digests, running, filled = [], hashlib.md5(usedforsecurity=False), 0
     for block in blocks:

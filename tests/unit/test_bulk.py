@@ -16,6 +16,7 @@ from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.endpoint import Endpoint
+from s3batch.s3.etag import multipart_etag
 from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
@@ -82,7 +83,25 @@ def test_a_file_on_record_is_equal_after_one_read(source: Path, changes, equal: 
     os.utime(source / "a.txt", (1, 1))
     time.sleep(0.05)  # a younger file is read after the next tick of the clock
 
-    assert compare_on_record(file_of(source, **changes), tools_of(source)) is equal
+    assert (compare_on_record(file_of(source, **changes), tools_of(source)) == ON_RECORD) is equal
+
+
+@pytest.mark.parametrize(
+    ("etag", "checksum", "date"),
+    [
+        pytest.param("opaque-1", checksums.checksum_of("crc64nvme", BODY), ON_RECORD, id="the ETag is no MD5"),
+        pytest.param("opaque-1", checksums.checksum_of("crc64nvme", b"world"), UNKNOWN, id="another checksum"),
+        pytest.param(multipart_etag([md5(BODY).digest()]), "a checksum of parts-1", ON_RECORD, id="an ETag of parts"),
+        pytest.param(MD5, None, None, id="its attributes are not known"),
+    ],
+)
+def test_one_read_is_enough_where_the_record_tells(
+    source: Path, etag: str, checksum: str | None, date: float | None
+) -> None:
+    os.utime(source / "a.txt", (1, 1))
+    time.sleep(0.05)  # as above
+
+    assert compare_on_record(file_of(source, etag=etag, checksum=checksum), tools_of(source)) == date
 
 
 @pytest.mark.parametrize(
