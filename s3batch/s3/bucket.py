@@ -52,6 +52,14 @@ _HINTS = {
 }
 
 
+def _may_pass(response: Response) -> bool:
+    """Return whether the same request may be answered otherwise at another time, or with other credentials."""
+    if response.ok:
+        return False
+    fault = fault_of(response)
+    return fault.retryable or fault.signed_out
+
+
 def _tries_to_reach(fault: Fault | None) -> int:
     """Return the tries for an endpoint that never answered: few for a refused address, more for a silent one."""
     return 2 if fault is not None and fault.code == "Timeout" else 4
@@ -250,26 +258,29 @@ class Bucket:
         return ahead
 
     def _arrived(self, ahead: list[Any], request: Request) -> Response:
-        while not ahead:
-            self.transport.wait_a_moment()
-        response = ahead[0]
+        response = self._wait_for(ahead)
         if isinstance(response, RequestError) or not response.ok:
             return self._listed(request)
-        checked: Response = response
-        return checked
+        return response
+
+    def _wait_for(self, ahead: list[Any]) -> Response | RequestError:
+        while not ahead:
+            self.transport.wait_a_moment()
+        came: Response | RequestError = ahead[0]
+        return came
 
     def _ask_for_page(self, request: Request) -> Callable[[], ListingPage | None]:
-        """Send a request for a page; return what waits for it, and returns ``None`` for a failure or a refusal."""
+        """Send a request for a page; return what waits for it, and returns ``None`` where the store refuses it for good."""
         ahead = self._fetch_ahead(request)
 
         def wait() -> ListingPage | None:
-            while not ahead:
-                self.transport.wait_a_moment()
-            response = ahead[0]
-            page: ListingPage | None = (
-                None if isinstance(response, RequestError) or not response.ok else response.document
-            )
-            return page
+            response = self._wait_for(ahead)
+            if isinstance(response, RequestError) or _may_pass(response):
+                try:
+                    response = self.ask(request)
+                except EndpointError:
+                    return None  # the request by token, which comes next, tells why
+            return response.document if response.ok else None
 
         return wait
 

@@ -28,7 +28,7 @@ _MOST_MISSES = 8
 
 
 class Ask(Protocol):
-    """Sends a request for a page, and returns what waits for it: the page, or ``None`` for any other answer."""
+    """Sends a request for a page, and returns what waits for it: the page, or ``None`` if the store refuses it for good."""
 
     def __call__(self, request: Request, /) -> Callable[[], ListingPage | None]:
         """Send it."""
@@ -48,22 +48,22 @@ class ListingAhead:
         self._guess_end = guess_end
         self._waiting: deque[tuple[str, Callable[[], ListingPage | None]]] = deque()
         """Pages under way, each with the key that it begins after."""
-        self._next = _find_end(first)
+        self._end = _find_end(first)
+        """The last key of :attr:`last`; ``None`` once it cannot be known, or no page follows."""
+        self._next = self._end
         """The key that the next page to ask for begins after."""
         self._misses = 0
 
     def pages(self) -> Iterator[ListingPage]:
         """Yield pages as long as guesses hold; :attr:`last` goes on from there."""
-        while reached := _find_end(self.last):
+        while (reached := self._end) is not None:
             self._ask_ahead()
             if not self._waiting:
                 return
             yield self.last
-            page = self._take_next(reached)
-            if page is None:
+            if not self._advance(reached):
                 self.is_given = True
                 return
-            self.last = page
 
     def _ask_ahead(self) -> None:
         while self._next is not None and len(self._waiting) < AT_ONCE and self._misses < _MOST_MISSES:
@@ -72,24 +72,28 @@ class ListingAhead:
             if self._next is not None:  # else it is the last page, whose token is to be waited for
                 self._waiting.append((start, self._ask(requests.list_objects(self._prefix, start_after=start))))
 
-    def _take_next(self, reached: str) -> ListingPage | None:
-        """Return the next page; ``None`` if guesses hold no longer."""
+    def _advance(self, reached: str) -> bool:
+        """Make the next page the last one; return false if guesses hold no longer, and it is to be asked for."""
         while self._waiting:
             start, wait = self._waiting[0]
             if start > reached:  # there are more objects than the last listing had: a page between
                 self._misses += 1
                 page = self._ask(requests.list_objects(self._prefix, token=self.last.token))()
-                return page if page is not None and page.token and _find_end(page) else None
+                if page is not None:
+                    self.last, self._end = page, _find_end(page) if page.token else None
+                return page is not None
             self._waiting.popleft()
             page = wait()
             end = None if page is None else _find_end(page)
             if page is None or end is None or not page.token or page.objects[0].key <= start:
                 self._waiting.clear()
-                return None
+                return False
             if end > reached:
-                return ListingPage([each for each in page.objects if each.key > reached], page.token)
+                self.last = ListingPage([each for each in page.objects if each.key > reached], page.token)
+                self._end = end
+                return True
             self._misses += 1
-        return None
+        return False
 
 
 def _find_end(page: ListingPage) -> str | None:

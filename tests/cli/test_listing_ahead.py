@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cli.test_journal_trust import KEYS, QUICK
-from tests.rig.fake_s3 import FakeS3
+from tests.rig.fake_s3 import FakeS3, Reply, error
 
 OBJECTS = 4500
 
@@ -36,6 +36,15 @@ def test_a_listing_by_the_keys_of_the_last_one_is_whole(call, workspace: Path) -
 
         assert sync()["unchanged"] == 1
         assert sorted(filter(None, read_starts())) == ["site/00999", "site/01999", "site/02999"]
+
+        busy = iter([503, 500])
+        store.meddle = lambda request: (
+            Reply(status, {}, error("SlowDown", "later"))
+            if request.query.get("start-after") == "site/01999" and (status := next(busy, None))
+            else None
+        )
+        assert sync()["unchanged"] == 1
+        assert sorted(filter(None, read_starts())) == ["site/00999", *["site/01999"] * 3, "site/02999"]
 
         for number in range(1200, 1400):
             del objects[f"site/{number:05d}"]
