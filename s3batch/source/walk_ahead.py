@@ -79,6 +79,7 @@ class WalkAhead:
         self._start_fork = start_fork
         self._fork: WalkFork | None = None
         self._pipe = -1
+        self._poll = select.poll()  # select() refuses descriptors from 1,024 on
         self._alone = alone
         self._walked = 0
 
@@ -97,20 +98,24 @@ class WalkAhead:
         """Have the rest walked by a fork, if the walk is long and a fork is possible."""
         if self._start_fork is None or self._fork is not None or self._walked < self._alone or self.is_over:
             return
-        mine, theirs = os.pipe()
+        start_fork, self._start_fork = self._start_fork, None
+        try:
+            mine, theirs = os.pipe()
+        except OSError:  # no more descriptors are given
+            return
         try:
             with suppress(OSError):
                 import fcntl  # noqa: PLC0415 - a short walk does not need it
 
                 fcntl.fcntl(mine, _F_SETPIPE_SZ, _PIPE_SIZE)
-            self._fork = self._start_fork(partial(_walk_on, self._walk, self._batches, self._describe, theirs), theirs)
+            self._fork = start_fork(partial(_walk_on, self._walk, self._batches, self._describe, theirs), theirs)
         finally:
             os.close(theirs)
             if self._fork is None:
                 os.close(mine)
-        self._start_fork = None
         if self._fork is not None:
             self._pipe = mine
+            self._poll.register(mine, select.POLLIN)
             self._batches = iter(())  # closes the directories, whose reading goes on in the fork
 
     def close(self) -> None:
@@ -124,7 +129,7 @@ class WalkAhead:
         self._fork.wait(_PARTING)
 
     def _receive(self, patience: float) -> FileBatch | None:
-        if self.is_over or not select.select([self._pipe], (), (), patience)[0]:
+        if self.is_over or not self._poll.poll(patience * 1000):
             return None
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         columns, problems, kept, end = marshal.loads(self._read(length))  # noqa: S302 - written by the fork of this process

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -131,3 +133,57 @@ def test_without_another_process_the_walk_goes_on_here(source: Path) -> None:
 
     assert walk.complete
     assert len(asked) == 1
+
+
+@contextmanager
+def allow_descriptors(count: int) -> Iterator[None]:
+    """Have no descriptor of ``count`` or more given out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    except ValueError:
+        pytest.skip(f"the system allows {hard} descriptors")
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_a_descriptor_for_a_pipe_the_walk_goes_on_here(source: Path) -> None:
+    forks: list[Fork] = []
+    walk = Walk(str(source), Selection())
+    ahead = WalkAhead(walk, 20, "print of {}".format, partial(start_noted, forks), alone=1)
+    first = ahead.next_batch()
+
+    with allow_descriptors(0):
+        ahead.go_ahead()
+    rest = walk_all(ahead, forks=True)
+
+    assert first is not None
+    assert len(first) + sum(map(len, rest)) == 303
+    assert walk.complete
+    assert not forks
+
+
+def test_a_walk_goes_on_in_a_fork_where_descriptors_are_beyond_those_of_select(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_high_pipe(make_pipe: Callable[[], tuple[int, int]] = os.pipe) -> list[int]:
+        low = make_pipe()
+        high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 1024) for each in low]
+        for each in low:
+            os.close(each)
+        return high
+
+    forks: list[Fork] = []
+    walk = Walk(str(source), Selection())
+    ahead = WalkAhead(walk, 20, "print of {}".format, partial(start_noted, forks), alone=1)
+    monkeypatch.setattr(os, "pipe", make_high_pipe)
+
+    with allow_descriptors(1100):
+        found = walk_all(ahead, forks=True)
+        ahead.close()
+
+    assert sum(map(len, found)) == 303
+    assert walk.complete
+    assert len(forks) == 1
