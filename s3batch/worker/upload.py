@@ -101,11 +101,11 @@ async def _send_body(
         and await misjudges_condition(sent.answer, request, condition)
     ):
         request, condition = request._replace(headers=headers), {}
-        sent = await send_checked(request, tools.checks)
+        sent = await send_checked(request, tools.checks, computed=computed)
     if attributes.acl and is_acl_refusal(sent.answer):
         attributes = attributes._replace(acl="")
         request = tools.drop_acl(request)
-        sent = await send_checked(request, tools.checks)
+        sent = await send_checked(request, tools.checks, computed=computed)
     if sent.answer.status in OVERTAKEN and condition:
         return failed_result(Work(operation), fault_of(sent.answer), request.name)._replace(retryable=True)
     response = raise_for_status(sent.answer, request)

@@ -16,6 +16,8 @@ from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work, read_deleted_rows
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import RemoteAttributes
+from s3batch.s3 import checked_upload
+from s3batch.s3.checksums import checksum_of
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import Manners, Reply, Seen, error
@@ -356,6 +358,30 @@ def test_a_store_that_takes_no_checksum_gets_content_md5(fake, fake_store, at_fa
     assert (first.error, second.error) == ("", "")
     assert fake.requests[-1].headers["content-md5"] == b64encode(hashlib.md5(body).digest()).decode()
     assert all(request.body == body for request in fake.requests)
+
+
+def test_the_checksum_of_a_larger_file_is_computed_once_for_all_its_requests(fake, fake_store, tmp_path, monkeypatch):
+    """The store knows no conditions and the bucket no ACLs, so the file is sent three times."""
+
+    def meddle(request: Seen) -> Reply | None:
+        if "if-none-match" in request.headers:
+            return Reply(405, {}, error("MethodNotAllowed"))
+        return Reply(400, {}, error("AccessControlListNotSupported")) if "x-amz-acl" in request.headers else None
+
+    fake.meddle = meddle
+    path, computed = file(tmp_path, "a", os.urandom(3 * MIB)), []
+    monkeypatch.setattr(
+        checked_upload, "checksum_of", lambda name, body: computed.append(name) or checksum_of(name, body)
+    )
+    rules = AttributeRules.from_settings(Settings(acl="public-read"), str(tmp_path))
+    runner = WorkerLoop(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
+
+    (result,) = finished(runner, (Work(planned(fake_store, path, recheck=True)),))
+    runner.transport.close()
+
+    assert (result.error, result.checksum) == ("", checksum_of("crc64nvme", path.read_bytes()))
+    assert [each.method for each in fake.requests] == ["HEAD", "PUT", "PUT", "PUT"]
+    assert not computed
 
 
 def test_files_in_lent_memory_are_sent_each_as_it_is(fake, fake_store, tmp_path, monkeypatch):
