@@ -163,7 +163,7 @@ class Planner:
             count = walked.troubled if walked else 0
             raise JobFailedError(
                 f"{format_plural(count, 'path')} could not be read while the source was walked",
-                hint="resume walks again",
+                hint="run s3batch resume; it walks again",
             )
 
     def plan_deletes(self, add: Add) -> Iterator[None] | None:

@@ -1,4 +1,4 @@
-"""The end of a listing that has none: pages that come again, or pages without a row that go on and on."""
+"""Stops a listing that never ends: its pages repeat, or too many in a row hold nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,5 @@ class ListingProgress:
         if not self._seen.isdisjoint(marks):
             raise EndpointError(f"{self._name} repeats the same page of the listing")
         if not self._left:
-            raise EndpointError(
-                f"{self._name} sends {self._most} pages of a listing without an object, and no last one"
-            )
+            raise EndpointError(f"{self._name} sends {self._most} listing pages in a row without an object")
         self._seen.update(marks)

@@ -39,7 +39,7 @@ _F_SETPIPE_SZ = 1031
 _LENGTH = struct.Struct("<I")
 _PARTING = 0.2
 """Seconds to wait for a fork that was killed."""
-_LOST = "the process that walks the source ended before its time"
+_LOST = "the process that walks the source was killed, or failed"
 
 
 class WalkFork(Protocol):
@@ -148,7 +148,7 @@ class WalkAhead:
         while len(data) < length:
             piece = os.read(self._pipe, length - len(data))
             if not piece:
-                raise JobFailedError(_LOST, hint="resume walks again")
+                raise JobFailedError(_LOST, hint="run s3batch resume; it walks again")
             data += piece
         return bytes(data)
 

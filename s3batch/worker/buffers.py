@@ -33,7 +33,7 @@ class Buffers:
 
     @contextmanager
     def lend(self, size: int) -> Iterator[memoryview]:
-        """Lend ``size`` bytes, whose old content is arbitrary. Nothing may use them after that."""
+        """Lend ``size`` bytes, which hold what was in them before. Nothing may use them after the ``with``."""
         memory = self.take(size)
         try:
             yield memory[:size]

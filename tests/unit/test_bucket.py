@@ -249,7 +249,7 @@ def test_a_listing_of_empty_pages_is_ended():
     for token in "de":
         progress.check(token, [])
 
-    with pytest.raises(EndpointError, match="here sends 3 pages of a listing without an object, and no last one"):
+    with pytest.raises(EndpointError, match="here sends 3 listing pages in a row without an object"):
         progress.check("f", [])
 
 

@@ -97,7 +97,7 @@ def test_a_walk_whose_fork_was_killed_fails_the_job(source: Path) -> None:
         return start_noted(forks, lambda: os.kill(os.getpid(), 9), keep)
 
     ahead = WalkAhead(walk, 20, str, start_and_kill, alone=1)
-    with pytest.raises(JobFailedError, match="the process that walks the source ended before its time"):
+    with pytest.raises(JobFailedError, match="the process that walks the source was killed"):
         walk_all_plainly(ahead)
     ahead.close()
 
