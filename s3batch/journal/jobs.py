@@ -120,7 +120,9 @@ class Jobs:
         if not unlearned:
             return
         dead, started = [each.number for each in unlearned], min(each.started for each in unlearned)
-        start = self._table.find_start({*dead, *job.takes})
+        # rows that a dead job had taken of its predecessors lie below its own
+        owners = {number for each in unlearned for number in (each.number, *each.takes)}
+        start = self._table.find_start({*owners, *job.takes})
         for first in range(start, job.after_operation, self._at_once):
             last = min(first + self._at_once, job.after_operation)
             with self._transaction.batch():
@@ -129,7 +131,7 @@ class Jobs:
                     dead, first, last, deletes=all_of_it or job.stage == Stage.DELETE, closes=not all_of_it
                 )
                 if job.takes:
-                    self._objects.mark_planned(job.number, job.takes, first, last)
+                    self._objects.mark_planned(job.number, job.takes, max(first, self._current.floor), last)
                 self._current.count({}, {"left_open": more})
             yield more
         self._set_learned(dead)

@@ -310,7 +310,8 @@ class Operations:
         """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them. Part of a batch.
 
         Their leases become void. Failures of the jobs it takes are tried again, and with ``closes`` the operations that
-        it plans itself are closed. Returns by how many operations the job has more (or less) to do.
+        it plans itself are closed. Returns by how many operations the job has more (or less) to do. Rows below the job's
+        floor stay as they ended: no lease comes by them.
         """
         self._fresh.clear()
         void = self._put_back_leased(first, last, ", ".join(map(str, dead)))
@@ -322,7 +323,7 @@ class Operations:
         if not taken:
             return 0
         closed = f"{Stage.REDIRECT}" if deletes else f"{Stage.REDIRECT}, {Stage.DELETE}"
-        sql = _TAKE_AGAIN.format(jobs=taken) + _SEEN_ANEW * closes
+        sql, first = _TAKE_AGAIN.format(jobs=taken) + _SEEN_ANEW * closes, max(first, self._current.floor)
         again = self._store.execute(sql, (first, last, Stage.DELETE if deletes else Stage.PUBLISH_LAST))
         if void or again:
             self._lower_cursor(first + 1)

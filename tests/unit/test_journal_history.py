@@ -165,6 +165,48 @@ def test_a_job_with_another_plan_takes_facts_and_doubts_but_no_operation(journal
     assert State.LEASED not in [entry.state for entry in journal.outcomes.read_entries()]
 
 
+@pytest.mark.parametrize("other", [{"plan": "q"}, {"source": "/other", "plan": "q"}])
+def test_a_job_with_another_plan_takes_facts_and_doubts_of_rows_that_a_dead_job_had_taken(journal, other):
+    die_with_everything(journal)
+    second = begin(journal)
+    list(journal.jobs.take_over())
+    journal.doubts.mark_checked(["leased"])
+    taken = {each.key: each.id for each in journal.operations.lease(9, Stage.MAIN)}
+    journal.operations.settle([(State.DONE, Result(taken["pending"], etag="e", date=5.0))])
+    journal.operations.settle([(State.FAILED, Result(taken["failed"], error="denied", code="AccessDenied"))])
+
+    begin(journal, **other)
+    list(journal.jobs.take_over())
+
+    assert journal.operations.lease(9, Stage.MAIN) == []
+    assert (journal.outcomes.count_open(), journal.objects.find_planned_before(list(taken))) == (0, set())
+    assert journal.objects.look_up(["pending"])["pending"][1].etag == "e"
+    assert [doubt.key for doubt in journal.doubts.list_all()] == ["compare", "leased"]
+    journal.jobs.select(second)
+    assert State.LEASED not in [entry.state for entry in journal.outcomes.read_entries()]
+
+
+def test_facts_are_taken_of_rows_that_a_dead_job_had_taken_and_ended(journal):
+    die_with_everything(journal)
+    begin(journal)
+    list(journal.jobs.take_over())
+    taken = journal.operations.lease(9, Stage.MAIN) + journal.operations.lease(9, Stage.PUBLISH_LAST)
+    failed, *done = sorted(taken, key=lambda each: each.key != "failed")
+    journal.operations.settle([(State.FAILED, Result(failed.id, error="denied", code="AccessDenied"))])
+    journal.operations.settle([(State.DONE, Result(each.id, etag="e", date=5.0)) for each in done])
+    assert journal.jobs.current.left_open == 0
+
+    begin(journal)
+    more = list(journal.jobs.take_over())
+
+    found = journal.objects.look_up(keys(taken))
+    assert {key for key in found if found[key][1] is None} == {"failed"}
+    # the walk plans it again
+    assert (sum(more), journal.objects.find_planned_before(["failed"])) == (0, set())
+    assert journal.operations.lease(9, Stage.MAIN) == []
+    assert journal.outcomes.count_open() == journal.jobs.current.left_open == 0
+
+
 def test_a_job_takes_what_a_chain_of_dead_ones_left(journal):
     die_with_everything(journal)
     for _ in range(3):
