@@ -18,7 +18,7 @@ _COLUMNS = """id, command, source, target, endpoint, state, settings, version, s
     planned, unchanged + found_unchanged, files, bytes, requests, retries, number, after_operation, continues, takes,
     plan, stage, seen, timeout, store_date, left_open"""
 _PLANNED_ONCE = ("apply", "undo")
-"""Commands whose operations no later job plans again."""
+"""Commands whose operations no later job plans again: one of the same command carries them out, or nothing does."""
 
 
 class Job(NamedTuple):
@@ -73,6 +73,11 @@ class Job(NamedTuple):
     def is_unfinished(self) -> bool:
         """True if it may leave something to resume."""
         return self.state not in {JobState.DONE, JobState.SUPERSEDED}
+
+    @property
+    def is_planned_once(self) -> bool:
+        """True if no later job plans its operations again."""
+        return self.command in _PLANNED_ONCE
 
 
 class JobTable:
@@ -211,11 +216,8 @@ def _collect_job_numbers(dead: Sequence[Job]) -> list[int]:
     A sync whose operations have all ended leaves its failures to the next walk. Else one file that fails each night
     would have each job look at the rows of all nights.
     """
-    return sorted({number for job in dead for number in (job.number, *(job.takes if _keeps_taken(job) else ()))})
-
-
-def _keeps_taken(job: Job) -> bool:
-    return job.left_open > 0 or job.command in _PLANNED_ONCE
+    keeps = {job.number: job.left_open > 0 or job.is_planned_once for job in dead}
+    return sorted({number for job in dead for number in (job.number, *(job.takes if keeps[job.number] else ()))})
 
 
 def _parse_json_map(text: str) -> dict[str, Any]:

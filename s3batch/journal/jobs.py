@@ -109,13 +109,14 @@ class Jobs:
         self._enter(self._table.find(job_id))
         return self._current.job
 
-    def take_over(self, late: float = 0.0, *, all_of_it: bool = False) -> Iterator[int]:
+    def take_over(self, late: float = 0.0) -> Iterator[int]:
         """Take over the rows of dead jobs, some at a time: facts, doubts, operations to go on with.
 
-        ``late``: see :meth:`learn_facts`. ``all_of_it``: nothing is planned anew, so no operation is closed.
+        ``late``: see :meth:`learn_facts`. Where nothing is planned anew, no operation is closed.
         Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
         """
         job = self._current.job
+        deletes = job.is_planned_once or job.stage == Stage.DELETE
         unlearned = self._table.find_unlearned(job)
         if not unlearned:
             return
@@ -127,9 +128,7 @@ class Jobs:
             last = min(first + self._at_once, job.after_operation)
             with self._transaction.batch():
                 self._objects.learn(dead, first, last, started, late)
-                more = self._operations.take_over(
-                    dead, first, last, deletes=all_of_it or job.stage == Stage.DELETE, closes=not all_of_it
-                )
+                more = self._operations.take_over(dead, first, last, deletes=deletes, closes=not job.is_planned_once)
                 if job.takes:
                     self._objects.mark_planned(job.number, job.takes, max(first, self._current.floor), last)
                 self._current.count({}, {"left_open": more})
@@ -139,10 +138,12 @@ class Jobs:
     def learn_facts(self, late: float = 0.0) -> None:
         """Turn what this job has done into facts about the target, after its last operation: none is left to take over.
 
+        Failures are, where nothing plans them anew.
         ``late``: seconds by which LastModified of a write may be later than the Date of its response.
         """
         self.learn_facts_so_far(late)
-        self._set_learned([self._current.job.number])
+        if not (self._current.job.is_planned_once and self._operations.have_failed()):
+            self._set_learned([self._current.job.number])
 
     def learn_facts_so_far(self, late: float = 0.0) -> None:
         """Turn what this job has done by now into facts, with operations still to come. Doing it again changes nothing.

@@ -306,6 +306,12 @@ class Operations:
             values = (make_bindable(encode_spec(operation.spec)), operation.id)
             self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
 
+    def have_failed(self) -> bool:
+        """Return whether an operation of the job, or of those it takes, has failed."""
+        query = f"""SELECT EXISTS (SELECT 1 FROM operation
+            WHERE id > ? AND +job IN ({self._current.numbers}) AND state = 'failed')"""  # noqa: S608 - numbers
+        return bool(self._store.value(query, (self._current.floor,)))
+
     def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool, closes: bool = True) -> int:
         """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them. Part of a batch.
 

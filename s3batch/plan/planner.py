@@ -338,9 +338,9 @@ def count_decided(journal: Journal, totals: Totals, sizes: Sequence[int], quiet:
     journal.jobs.add_tally(files=len(sizes), bytes=sum(sizes), unchanged=unchanged)
 
 
-def take_over_rows(journal: Journal, expect: Expect, *, all_of_it: bool = False) -> Iterator[None]:
-    """Take over the rows of dead jobs, some at a step; ``all_of_it`` if nothing is planned anew."""
-    for more in journal.jobs.take_over(quirk_memory.read_quirks_in_force(journal).late, all_of_it=all_of_it):
+def take_over_rows(journal: Journal, expect: Expect) -> Iterator[None]:
+    """Take over the rows of dead jobs, some at a step."""
+    for more in journal.jobs.take_over(quirk_memory.read_quirks_in_force(journal).late):
         expect(more)
         yield
 

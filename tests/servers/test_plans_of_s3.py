@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.faults import Refuse
+
 MIB = 1024 * 1024
 
 
@@ -155,6 +157,25 @@ def test_a_local_delete_that_an_ignore_file_hides_by_now_has_drifted(scene):
         hidden: "drifted: an ignore file leaves it out by now"
     }
     assert set(GONE) <= scene.held().keys()
+
+
+def test_a_local_delete_that_failed_is_tried_again_by_each_resume(bucket, proxy, run_cli, tmp_path):
+    where, at = [bucket.url("in"), tmp_path / "site"], ["--endpoint-url", proxy.url, "--journal", tmp_path / "jobs.db"]
+    for name in ("kept", "gone"):
+        bucket.put(f"in/{name}", b"1")
+    assert run_cli(["sync", *where, *at]).code == 0
+    bucket.client.delete_object(Bucket=bucket.name, Key="in/gone")
+    assert run_cli(["sync", *where, *at, "--delete", "--plan", "p"]).code == 0
+    for words in (["apply", "p"], ["resume"]):
+        proxy.on("ListObjectsV2", Refuse(403, "AccessDenied"), skip=2)  # the workers' look before a delete
+        failed = run_cli([*words, *at, "--json"])
+        assert (failed.code, [each["key"] for each in failed.json["failures"]]) == (1, ["in/gone"]), failed.stderr
+        proxy.forget()
+
+    resumed = run_cli(["resume", *at, "--json"])
+
+    assert (resumed.code, resumed.json["operations"]["delete"]["done"]) == (0, 1), resumed.stderr
+    assert [each.name for each in (tmp_path / "site").iterdir()] == ["kept"]
 
 
 def test_a_plan_without_the_credentials_of_its_source_is_not_used_up(bucket, proxy, server, run_cli):

@@ -142,11 +142,35 @@ def test_a_failure_of_a_taken_operation_is_tried_again_where_nothing_plans_it_an
             journal.jobs.begin(command, "/src", "bucket/site/", "http://s3", {"timeout": 30.0}, "1", plan="p")
             if not again:
                 journal.operations.add([upload("a")])
-            list(journal.jobs.take_over(all_of_it=command != "sync"))
+            list(journal.jobs.take_over())
             leased = journal.operations.lease(9, Stage.MAIN)
             journal.operations.settle([(State.FAILED, Result(each.id, error="denied", code="x")) for each in leased])
+            journal.jobs.learn_facts()
 
         assert keys(leased) == left
+
+
+@pytest.mark.parametrize("command", ["apply", "undo"])
+def test_operations_that_nothing_plans_anew_are_taken_over_until_all_have_gone_well(tmp_path, command):
+    def run() -> list[Operation]:
+        journal.jobs.begin(command, "/src", "bucket/site/", "http://s3", {"timeout": 30.0}, "1", plan="p")
+        list(journal.jobs.take_over())
+        return journal.operations.lease(9, Stage.MAIN)
+
+    with Journal.open(str(tmp_path / "chain.db")) as journal:
+        run()
+        (first, gone) = journal.operations.add([upload("a"), upload("gone")], lease=True)
+        deletes = [Operation(Kind.DELETE, "old", Reason.ORPHAN, stage=Stage.DELETE)]
+        journal.operations.add(deletes)
+        journal.operations.settle([(State.DONE, Result(first.id, etag="e", date=5.0))])
+        journal.operations.settle([(State.FAILED, Result(gone.id, error="gone", code="Vanished"))])
+        journal.jobs.learn_facts()
+        assert keys(run()) == ["gone"]
+        journal.operations.settle([(State.DONE, Result(gone.id, etag="e", date=5.0))])
+        journal.jobs.learn_facts()
+        assert run() == []
+        assert keys(journal.operations.lease(9, Stage.DELETE)) == ["old"]
+        assert all(known for _, known in journal.objects.look_up(["a", "gone"]).values())
 
 
 @pytest.mark.parametrize("other", [{"plan": "q"}, {"source": "/other", "plan": "q"}])

@@ -185,7 +185,7 @@ class ApplyJob(SyncJob):
     def run_planned_stages(self, coordinator: Coordinator) -> None:
         """Carry out the operations in the journal, stage by stage."""
         self.totals.phase = "applying"
-        for _ in take_over_rows(self.journal, lambda _: None, all_of_it=True):
+        for _ in take_over_rows(self.journal, lambda _: None):
             pass
         self.totals.planning = False
         for stage in _STAGES:
@@ -201,13 +201,10 @@ class ApplyJob(SyncJob):
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
         stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
-        late = quirk_memory.read_quirks_in_force(self.journal).late
-        if self._failed(before=Stage.DELETE + 1):
-            self.journal.jobs.learn_facts_so_far(late)  # a resume takes over the rest: nothing plans it anew
-            return
-        self.journal.jobs.learn_facts(late)
+        self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
         reach_failpoint("learned")
-        self._invalidate()
+        if not self._failed(before=Stage.DELETE + 1):
+            self._invalidate()
 
     def refuse_drifted_deletes(self) -> bool:
         """Fail the deletes whose object or file is not as it was planned; return whether there is one."""

@@ -123,7 +123,7 @@ class ApplyDownload(DownloadJob):
     ) -> None:
         """Carry out the operations in the journal, the deletes after everything else."""
         self.totals.phase = "applying"
-        for _ in take_over_rows(self.journal, lambda _: None, all_of_it=True):
+        for _ in take_over_rows(self.journal, lambda _: None):
             pass
         self.totals.planning = False
         for stage in _STAGES:
