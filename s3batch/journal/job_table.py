@@ -168,9 +168,12 @@ class JobTable:
         return self._select_jobs("ORDER BY number DESC")
 
     def find_start(self, jobs: Iterable[int]) -> int:
-        """Return the number that all operations of these jobs are above."""
-        marks = ", ".join(map(str, jobs))
-        return int(self._store.value(f"SELECT coalesce(min(after_operation), 0) FROM job WHERE number IN ({marks})"))  # noqa: S608
+        """Return the number that all operations of these jobs are above; 0 where one of them was forgotten."""
+        numbers = set(jobs)
+        marks = ", ".join(map(str, numbers))
+        query = f"SELECT count(*), min(after_operation) FROM job WHERE number IN ({marks})"  # noqa: S608 - numbers
+        ((count, start),) = self._store.rows(query)
+        return int(start) if count and count == len(numbers) else 0
 
     def _select_jobs(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants

@@ -105,6 +105,22 @@ def test_a_resume_counts_what_the_job_before_had_taken_from_an_earlier_one(tmp_p
         assert len(list(journal.statistics.read_rows())) == len(taken)
 
 
+def test_a_report_counts_what_a_job_took_of_one_that_was_forgotten(journal):
+    first = journal.jobs.current_id
+    journal.operations.add([Operation(Kind.DOWNLOAD, "new", Reason.MISSING, "new", 7)])
+    second = begin(journal, continues=first)
+    list(journal.jobs.take_over())
+    (taken,) = journal.operations.lease(9, Stage.MAIN)
+    journal.operations.settle([(State.DONE, Result(taken.id, fingerprint="etag"))])
+    journal.jobs.set_state(JobState.DONE, 0)
+
+    assert journal.jobs.prune(keep=1) == 1
+
+    journal.jobs.select(second)
+    assert journal.outcomes.count_proofs() == {"etag": 1}
+    assert [row.key for row in journal.statistics.read_rows()] == ["new"]
+
+
 def test_what_is_leased_is_the_jobs_own_from_then_on(journal):
     first = die_with_everything(journal)
     second = begin(journal)
