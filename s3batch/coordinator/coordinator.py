@@ -148,7 +148,7 @@ class Coordinator:
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
-        self._stage = stage
+        self._stage, self._counted_again_at = stage, -1
         self._dispatcher.begin_stage(stage, self._counts.open[stage])
         if planning is None and not self._counts.open[stage]:
             return
@@ -207,7 +207,7 @@ class Coordinator:
         self._counts.open[stage] = self._count_open(stage)
         if self._counts.open[stage] and self._dispatcher.leased_count == self._counted_again_at:
             count = format_plural(self._counts.open[stage], "operation")
-            raise JournalError(f"the journal counts {count} that no lease finds", hint=_ANOTHER)
+            raise JournalError(f"the journal {self._journal.path} has {count} that cannot be begun", hint=_ANOTHER)
         self._counted_again_at = self._dispatcher.leased_count
         self._dispatcher.more = self._counts.open[stage] > 0
 

@@ -305,12 +305,24 @@ def test_operations_that_a_job_never_handed_out_are_found_again(journal, coordin
     assert journal.doubts.list_all() or state == "pending"
 
 
+def test_operations_are_found_again_in_each_stage(journal, coordinate):
+    coordinator = coordinate(Scripted(good))
+    coordinator.expect(Stage.MAIN, 1)  # more than there are
+    coordinator.run(Stage.MAIN)
+    journal.operations.add([upload("a", stage=Stage.PUBLISH_LAST)], lease=True)
+    coordinator.expect(Stage.PUBLISH_LAST, 1)
+
+    coordinator.run(Stage.PUBLISH_LAST)
+
+    assert states(journal) == {"a": State.DONE}
+
+
 def test_a_job_ends_where_the_journal_counts_operations_that_no_lease_finds(journal, coordinate, monkeypatch):
     coordinator = coordinate(Scripted(good))
     journal.operations.add([upload("a")])
     monkeypatch.setattr(journal.operations, "lease", lambda limit, stage: [])
 
-    with pytest.raises(JournalError, match="counts 1 operation that no lease finds"):
+    with pytest.raises(JournalError, match="has 1 operation that cannot be begun"):
         coordinator.run(Stage.MAIN, planning(coordinator, [upload("b")]))
 
 
