@@ -203,6 +203,8 @@ class Operations:
                 self._current.count({}, {"left_open": -1})
                 continue
             admitted.append(wanted)
+            if wanted.spec is operation.spec:
+                continue
             if (detail := encode_spec(wanted.spec)) != encode_spec(operation.spec):
                 values = (make_bindable(detail), operation.id)
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
@@ -233,10 +235,9 @@ class Operations:
             return
         with self._transaction.batch():
             self._fresh.note_changed([max(row[-1] for row in stored)])
-            fetched = [row for row in stored if is_fetched_row(row)]
-            others = [row for row in stored if not is_fetched_row(row)] if fetched else stored
-            self._store.execute_many(rows.SETTLE_FETCHED, fetched)
-            self._store.execute_many(rows.SETTLE_DONE, others)
+            # a job fetches, or it stores
+            statement = rows.SETTLE_FETCHED if is_fetched_row(stored[0]) else rows.SETTLE_DONE
+            self._store.execute_many(statement, stored)
             self._current.count({}, {"left_open": -len(stored)})
         self._transaction.commit()
 

@@ -57,8 +57,9 @@ UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
 """
-SETTLE_FETCHED = SETTLE_DONE.replace(" SET ", " SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?,\n    ", 1)
 """The outcome of nearly every row, for a :data:`~s3batch.model.ShortRow`: each value that is not bound saves 0.1 us."""
+SETTLE_FETCHED = SETTLE_DONE.replace(" SET ", " SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?,\n    ", 1)
+"""The same of a download."""
 
 
 def insert_operations(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:
