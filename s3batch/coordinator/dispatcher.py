@@ -155,7 +155,7 @@ class Dispatcher:
         is_calm, small = not quarantine.is_in_use, self._deps.uploads.sizes.find_least(self._deps.multipart_threshold)
         for operation in self._settle_early(operations):
             plain = is_calm and operation.size < small and not operation.upload_id
-            if plain and (operation.kind is UPLOAD or operation.kind is TRANSFER):
+            if plain and (operation.kind is UPLOAD or operation.kind is DOWNLOAD or operation.kind is TRANSFER):
                 leased[operation.id] = operation  # nearly all of a first run
                 self._ready.append(make_whole_work(operation))
                 continue

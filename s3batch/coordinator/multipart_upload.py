@@ -152,7 +152,7 @@ class PartSizes(NamedTuple):
         return self.transfers.threshold if is_streamed(operation) else self.transfers.copy_limit + 1
 
     def find_least(self, upload_threshold: int) -> int:
-        """Return the size below which neither an upload nor a transfer goes in parts."""
+        """Return the size below which no upload, download or transfer goes in parts."""
         return min(upload_threshold, self.transfers.threshold, self.transfers.copy_limit + 1)
 
     def choose(self, operation: Operation) -> int:
