@@ -76,6 +76,4 @@ class BulkFetchDecision:
             return False
         if any(path.startswith(each) for each in self._wanted.state for path in paths):
             return False
-        ignored = self._wanted.selection.ignored
-        directories = {path.rpartition("/")[0] for path in paths}
-        return ignored is None or all(map(ignored.has_no_rule_in, directories))
+        return all(map(self._wanted.selection.wants_all_in, {path.rpartition("/")[0] for path in paths}))

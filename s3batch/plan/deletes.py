@@ -15,7 +15,7 @@ from s3batch.errors import JobFailedError
 from s3batch.model import DELETE, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import MARKED_BY, OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
-from s3batch.plan.plain_keys import PlainKeys
+from s3batch.plan.plain_keys import are_plain_keys
 from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.source.walk_record import CountedPaths, UnreadablePaths
 from s3batch.units import format_plural
@@ -137,14 +137,14 @@ def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterat
     """Yield the objects without a file that no rule protects."""
     protected = collect_protected_keys(wanted.redirects) | {wanted.prefix}  # a folder's marker, as consoles make them
     limits, now, selects = wanted.limits, journal.jobs.current.store_date, wanted.selects
-    own, paths, plain = marks.owns, wanted.key_paths, PlainKeys(wanted)
+    own, paths = marks.owns, wanted.key_paths
     for batch in journal.objects.read_orphans(wanted.prefix):
         if limits:
             batch = [each for each in batch if not limits.hides(each.size, each.modified, now)]  # noqa: PLW2901
         keys = [each.key for each in batch]
         vetoes = UnreadablePaths(journal.objects.find_kept(keys))
         covers = vetoes.covers if vetoes.paths else None
-        if not (covers or marks) and protected.isdisjoint(keys) and plain.are_plain(keys):
+        if not (covers or marks) and protected.isdisjoint(keys) and are_plain_keys(wanted, keys):
             if batch:
                 yield batch
             continue

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s3batch.objects.own_keys import is_own_key
-from s3batch.plan.plain_keys import PlainKeys
+from s3batch.plan.plain_keys import are_plain_keys
 from s3batch.plan.spec import SyncSpec
 from s3batch.settings.table import Settings
 
@@ -37,7 +37,7 @@ def test_plain_keys_are_selected_and_nobodys_own(keys: list[str], job: dict) -> 
     with tempfile.TemporaryDirectory() as folder:
         wanted = make_spec(folder, job)
         names = [wanted.prefix + key for key in keys]
-        if PlainKeys(wanted).are_plain(names):
+        if are_plain_keys(wanted, names):
             for name in names:
                 assert wanted.selects(name)
                 assert not is_own_key(name)
@@ -59,4 +59,4 @@ def test_plain_keys_are_selected_and_nobodys_own(keys: list[str], job: dict) -> 
 def test_keys_are_plain_where_no_rule_is_about_one(tmp_path: Path, keys: list[str], plain: bool) -> None:
     wanted = make_spec(str(tmp_path), {})
 
-    assert PlainKeys(wanted).are_plain([f"site/{key}" for key in keys]) is plain
+    assert are_plain_keys(wanted, [f"site/{key}" for key in keys]) is plain
