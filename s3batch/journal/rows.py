@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from s3batch.journal.database import Database, Row, make_all_bindable, make_bindable
-from s3batch.journal.specs import decode_spec, encode_source, encode_spec
-from s3batch.model import FILE, NO_STAMP, Kind, Operation, Reason, Result, SourceObject, Stage, Stamp, State, Step
+from s3batch.journal.specs import decode_spec, encode_spec
+from s3batch.model import FILE, NO_STAMP, Kind, Operation, Reason, Result, Stage, Stamp, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
 REASON_TEXT = {reason: reason.value for reason in Reason}
@@ -64,10 +64,7 @@ SETTLE_FETCHED = SETTLE_DONE.replace(" SET ", " SET mtime_ns = ?, ctime_ns = ?, 
 
 def insert_operations(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:
     """Insert operations, numbered from ``first`` on."""
-    specs = [
-        "" if (spec := each.spec) is None else encode_source(spec) if type(spec) is SourceObject else encode_spec(spec)
-        for each in operations
-    ]
+    specs = ["" if each.spec is None else encode_spec(each.spec) for each in operations]
     plain = make_all_bindable([*specs, *(text for each in operations for text in (each.key, each.path))])
     rows: list[Row] = [
         (number, KIND_TEXT[kind], key, REASON_TEXT[why], path, size, mtime, ctime, device, inode, stage, etag, detail)

@@ -52,6 +52,8 @@ _OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE, Kind.TRANSFER})
 def encode_spec(spec: OperationSpec | None) -> str:
     """Return the text of a spec; empty for none."""
     match spec:
+        case SourceObject():  # a transfer has as many as objects
+            return _encode_source(spec)
         case None:
             return ""
         case RedirectSpec(location=text) | UnreadableSpec(text=text):
@@ -74,12 +76,9 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return _TAGS + json.dumps([spec.tags, spec.modified, encode_spec(spec.before)])
         case KeptAttributes():
             return json.dumps([dict(spec.headers), spec.tags, spec.lost])
-        case SourceObject():
-            return encode_source(spec)
 
 
-def encode_source(spec: SourceObject) -> str:
-    """Return the text of a transfer's spec, of which a job has as many as objects."""
+def _encode_source(spec: SourceObject) -> str:
     way = _STREAMED if spec.streamed else _COPIED
     if spec.target_ns:
         way += f"@{spec.target_ns}"

@@ -102,11 +102,10 @@ class TransferPlanner(Planner):
     def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:
         listed, known = facts
         wanted = self.wanted
-        if listed is None:  # nearly all of a first run: no attributes are compared
-            stage = wanted.stage(file.path)
-            return plan_transfer(file, key, Kind.TRANSFER, Reason.MISSING, "", stage=stage, streamed=self.streams)
+        # of nearly all of a first run no attributes are compared
+        fingerprint = "" if listed is None else wanted.rules.fingerprint(file.path)
         return decide_transfer(
-            file, key, listed, known if wanted.settings.trust_journal else None, wanted.rules.fingerprint(file.path),
+            file, key, listed, known if wanted.settings.trust_journal else None, fingerprint,
             stage=wanted.stage(file.path), streamed=self.streams,
         )  # fmt: skip
 
@@ -141,10 +140,10 @@ def decide_transfer(
 
     ``known`` are the journal's facts of the last own write, or ``None`` if they are not trusted.
     """
-    _, size, etag, modified = source
-    plan = partial(plan_transfer, source, key, stage=stage, streamed=streamed)
     if listed is None:
-        return plan(Kind.TRANSFER, Reason.MISSING, "")
+        return _plan_transfer(source, key, Kind.TRANSFER, Reason.MISSING, "", stage=stage, streamed=streamed)
+    _, size, etag, modified = source
+    plan = partial(_plan_transfer, source, key, stage=stage, streamed=streamed)
     if known is not None and compare.is_own_object(listed, known):
         if known.fingerprint == fingerprint and is_same_file(stamp_of_object(size, etag, modified), known.local):
             return None
@@ -155,7 +154,7 @@ def decide_transfer(
     return plan(Kind.RECONCILE, Reason.UNKNOWN, listed.etag)
 
 
-def plan_transfer(
+def _plan_transfer(
     source: ListedEntry, key: str, kind: Kind, reason: Reason, seen: str, *, stage: int, streamed: bool
 ) -> Operation:
     """Return the operation of an object of the source; ``seen`` is the ETag that is listed under ``key``."""

@@ -6,6 +6,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from s3batch.coordinator.job_setup import choose_bandwidth
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,8 +70,7 @@ def _connect(settings: Settings, place: SharedPlace, target: str) -> Iterator[Cl
 def build_cluster_executor(cluster: Cluster, settings: Settings, brief: Brief, *, in_flight: int) -> Executor:
     """Return the executor on a cluster, which shares ``in_flight`` requests and the bandwidth among its workers."""
     from s3batch.executors.dask.executor import DaskExecutor
-    from s3batch.settings.bandwidth import read_bandwidth
 
     count = min(cluster.count, in_flight)
-    share = read_bandwidth(settings.bandwidth) / count
+    share = choose_bandwidth(settings) / count
     return DaskExecutor(cluster, brief._replace(limit=max(1, in_flight // count), bandwidth=share), count)
