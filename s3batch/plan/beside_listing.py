@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from s3batch.journal.current_listing import find_last_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from s3batch.journal import Journal
     from s3batch.plan.spec import SyncSpec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from s3batch.source.walk_ahead import WalkAhead
 
 MOST_PUT_OFF = 2000
-"""Files that wait for the end of the listing, about."""
+"""Files that wait for the end of the listing: no further batch is taken once there are as many."""
 _LONG_LISTING = 2000
 """Objects listed so far after which the walk may go on in a process of its own. A first upload lists none."""
 _OVER = object()
@@ -45,23 +45,25 @@ class BesideListing:
         """Files put off."""
         self._may = wanted.settings.trust_journal and not wanted.settings.list_digest
 
-    def steps(self, listing: Iterator[None], take: Callable[[FileBatch], FileBatch]) -> Iterator[None]:
-        """Record the listing to its end; ``take`` decides unchanged files of a batch, and returns the others."""
-        batch, last = None, b""
+    def steps(self, listing: Iterator[None], take: Callable[[FileBatch, Sequence[str]], FileBatch]) -> Iterator[None]:
+        """Record the listing to its end; ``take`` decides unchanged files of a batch with these keys, and returns the others."""
+        batch, keys, last = None, list[str](), b""
         is_listed = self._journal.objects.listing.has_reached
         while True:
             if batch is None and self._goes_on():
                 batch = self._ahead.next_batch()
-                last = b"" if batch is None else find_last_key(self._wanted.keys(batch.paths))
+                if batch is not None:
+                    keys = self._wanted.keys(batch.paths)
+                    last = find_last_key(keys)
                 self.let_walk_ahead()
             if batch is not None and is_listed(last):
-                self._put_off(take(batch))
+                self._put_off(take(batch, keys))
                 batch = None
             elif next(listing, _OVER) is _OVER:
                 break
             yield
         if batch is not None:
-            self._put_off(take(batch))
+            self._put_off(take(batch, keys))
 
     def let_walk_ahead(self) -> None:
         """Have the walk go on beside this process once the listing has shown that there is much to compare."""

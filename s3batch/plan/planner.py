@@ -132,9 +132,9 @@ class Planner:
     ) -> Iterator[None]:
         bulk, walked = BulkDecision(self.wanted, self.journal, self.compare), beside.walked
 
-        def take(batch: FileBatch) -> FileBatch:
+        def take(batch: FileBatch, keys: Sequence[str]) -> FileBatch:
             seen.see(batch.paths)
-            return self._take_unchanged(batch, bulk)
+            return self._take_unchanged(batch, keys, bulk)
 
         yield from beside.steps(listing, take)
         for batch in beside.put_off:
@@ -143,7 +143,7 @@ class Planner:
         while not ahead.is_over:
             found = ahead.next_batch(_PATIENCE)
             if found is not None:
-                add(self._decide_batch(take(found), bulk))
+                add(self._decide_batch(take(found, self.wanted.keys(found.paths)), bulk))
                 beside.let_walk_ahead()
             self._note_problems(walked, add)
             yield
@@ -188,9 +188,8 @@ class Planner:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 
-    def _take_unchanged(self, batch: FileBatch, bulk: BulkDecision) -> FileBatch:
-        """Decide the files of a batch that need nothing, and return the others."""
-        keys = self.wanted.keys(batch.paths)
+    def _take_unchanged(self, batch: FileBatch, keys: Sequence[str], bulk: BulkDecision) -> FileBatch:
+        """Decide the files of a batch with these keys that need nothing, and return the others."""
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
         if self.journal.objects.find_planned_before(keys):
             return batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -193,8 +193,9 @@ def test_beside_the_listing_files_are_decided_as_after_it(journal, cases: list[C
     ahead, quiet = FakeWalk(batches), []
     bulk = BulkDecision(wanted, journal)
 
-    def take(batch: FileBatch) -> FileBatch:
-        found, left = bulk.take_unchanged(batch, wanted.keys(batch.paths))
+    def take(batch: FileBatch, keys: Sequence[str]) -> FileBatch:
+        assert keys == wanted.keys(batch.paths)
+        found, left = bulk.take_unchanged(batch, keys)
         quiet.extend(wanted.keys(found.paths))
         return left
 
