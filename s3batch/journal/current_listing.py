@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.journal.database import make_all_bindable, make_bindable
+from s3batch.settings.s3_limits import LISTING_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from s3batch.journal.transaction import Transaction
     from s3batch.model import ListedObject
 
-PAGE = 1000
-"""Objects of a page, as S3 has it (ListObjectsV2, max-keys)."""
 _NUMBER, _SINCE = "listing", "listing since"
 
 _RECORD = """
@@ -100,7 +99,7 @@ class CurrentListing:
     def guess_page_end(self, start: str) -> str | None:
         """Return the last key of the page after the key ``start``, if all is as in the last listing; ``None``: it is the last."""
         since = self._before if self._in_order else self.since
-        rows = self._store.rows(_PAGE_END, (make_bindable(start), since, PAGE - 1))
+        rows = self._store.rows(_PAGE_END, (make_bindable(start), since, LISTING_PAGE - 1))
         key: str = rows[0][0] if len(rows) == 2 else ""  # else it is the last page
         return key if key and make_all_bindable([key]) else None
 

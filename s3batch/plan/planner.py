@@ -85,8 +85,7 @@ class Planner:
 
     def __init__(
         self, wanted: SyncSpec, journal: Journal, totals: Totals, *, blocked: BlockedUploads | None = None,
-        renames: RenameFinder | None = None, compare: Callable[[list[Comparison]], None] | None = None,
-        events: EventStream | None = None, start_fork: StartFork | None = None,
+        renames: RenameFinder | None = None, events: EventStream | None = None,
     ) -> None:  # fmt: skip
         self.wanted = wanted
         self.journal = journal
@@ -99,11 +98,11 @@ class Planner:
         """Finds objects that new files may have been renamed from."""
         self.left_empty = False
         """True if the filters have left no file of the source."""
-        self.compare = compare
+        self.compare: Callable[[list[Comparison]], None] | None = None
         """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
         self.events = events or EventStream()
         """Hears of failures."""
-        self.start_fork = start_fork
+        self.start_fork: StartFork | None = None
         """Starts a process in which a long walk goes on; ``None``: it stays in this one."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:

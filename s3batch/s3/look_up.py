@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from s3batch.s3 import requests
+from s3batch.settings.s3_limits import LISTING_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from s3batch.s3.listing import ListingPage
     from s3batch.s3.requests import Request
 
-_PAGE = 1000  # S3's limit for a page of a listing
 _ALONE = 2
 """Keys to list where one is looked for: stores differ in whether a page may be empty."""
 
@@ -29,7 +29,8 @@ def in_listing_order(keys: Iterable[str]) -> list[str]:
 
 def jump_to(left: Sequence[str], prefix: str) -> Request:
     """Return the call for the page that begins at the first of the keys left."""
-    return requests.list_objects(prefix, start_after=_just_before(left[0]), limit=_ALONE if len(left) == 1 else _PAGE)
+    limit = _ALONE if len(left) == 1 else LISTING_PAGE
+    return requests.list_objects(prefix, start_after=_just_before(left[0]), limit=limit)
 
 
 def not_shown(left: Sequence[str], page: ListingPage) -> list[str]:

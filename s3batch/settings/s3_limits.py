@@ -15,5 +15,7 @@ COPY_LIMIT = 5 * 1024**3
 """The largest object that CopyObject takes."""
 KEY_LIMIT = 1024
 """Bytes of a key in UTF-8."""
+LISTING_PAGE = 1000
+"""Keys in one page of a listing."""
 DELETE_BATCH = 1000
 """Keys in one DeleteObjects."""
