@@ -12,15 +12,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError, SettingsError
+from s3batch.plan.spec import KEPT
 from s3batch.s3.faults import RequestError
 
 # ruff: noqa: PLC0415 - few jobs have a list
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from s3batch.journal import Journal
     from s3batch.plan.download_spec import DownloadSpec
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
+    from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
     from s3batch.source.listed_walk import ListedWalk
     from s3batch.source.path_list import PathList
@@ -82,6 +86,17 @@ def check_sign_in(bucket: Bucket, key: str) -> None:
     """Check the sign-in by a HEAD of any key. Raises EndpointError if the store refuses it."""
     with suppress(RequestError):  # a refusal of one key is that operation's matter
         bucket.head(key)
+
+
+def check_sign_in_of_plan(wanted: SyncSpec | DownloadSpec, bucket: Bucket, pages: Iterator[ListingPage]) -> None:
+    """Check the sign-in of a job that is planned, with a request that it needs a permission for anyway.
+
+    That is the first of ``pages``, a listing; the plan of a list was made without one.
+    """
+    if wanted.settings.list_digest:
+        check_sign_in(bucket, wanted.key(KEPT))
+    else:
+        next(pages, None)
 
 
 def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:

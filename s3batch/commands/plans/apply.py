@@ -22,10 +22,10 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import JobState, Stage
 from s3batch.plan import quirk_memory
-from s3batch.plan.file_list import check_sign_in
+from s3batch.plan.file_list import check_sign_in_of_plan
 from s3batch.plan.planner import take_over_rows
 from s3batch.plan.row_check import PlannedRowCheck, RowCheck
-from s3batch.plan.spec import KEPT, SyncSpec
+from s3batch.plan.spec import SyncSpec
 from s3batch.reporting.head import format_place
 from s3batch.settings.direction import is_in_s3
 from s3batch.settings.table import Settings
@@ -159,20 +159,13 @@ class ApplyJob(SyncJob):
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
         self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
         try:
-            self._check_sign_in()  # before there is a worker
+            check_sign_in_of_plan(self.wanted, self.bucket, self._pages())  # before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
             with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
                 self.run_planned_stages(coordinator)
         finally:
             self.close_buckets()
-
-    def _check_sign_in(self) -> None:
-        """Check the sign-in with a request that the job needs a permission for anyway."""
-        if self.settings.list_digest:  # the plan of a list was made without a listing
-            check_sign_in(self.bucket, self.wanted.key(KEPT))
-        else:
-            next(self._pages(), None)
 
     def make_row_check(self, *, is_foreign: bool) -> RowCheck:
         """Return the check of rows that an earlier job has left."""

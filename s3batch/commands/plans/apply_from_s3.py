@@ -18,9 +18,8 @@ from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import Stage, stamp_of
 from s3batch.plan.download_row_check import PlannedDownloadCheck
 from s3batch.plan.download_spec import DownloadSpec
-from s3batch.plan.file_list import check_sign_in
+from s3batch.plan.file_list import check_sign_in_of_plan
 from s3batch.plan.planner import take_over_rows
-from s3batch.plan.spec import KEPT
 from s3batch.plan.transfer_plan import PlannedTransferCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.reporting.head import format_place
@@ -107,11 +106,8 @@ class ApplyDownload(DownloadJob):
         return PlannedDownloadCheck(self.wanted)
 
     def contact(self) -> Iterable[ListingPage]:
-        """Check the sign-in with a page of the listing; return none of it: the plan is made."""
-        if self.settings.list_digest:  # the plan of a list was made without a listing
-            check_sign_in(self.bucket, self.wanted.key(KEPT))
-        else:
-            next(self.list_source(), None)
+        """Check the sign-in; return no page of the listing: the plan is made."""
+        check_sign_in_of_plan(self.wanted, self.bucket, self.list_source())
         return ()
 
     def make_brief(self) -> Brief:
