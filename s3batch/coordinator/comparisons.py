@@ -55,7 +55,7 @@ class Comparisons:
         self._ended = self._equal = 0
         """Comparisons that have ended, and those of them that found a file equal."""
         self._facts: list[tuple[Comparison, float]] = []
-        """Of equal files, each with the date of its object, not yet in the journal. A kill loses them, which costs comparing these files again."""
+        """Of equal files, each with the date of its object, not yet in the journal. After a kill they are compared again."""
 
     @property
     def waiting(self) -> int:

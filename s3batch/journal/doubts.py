@@ -53,7 +53,7 @@ _ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
 
 
 class Doubt(NamedTuple):
-    """A key that a dead run, or a dead worker, was working on."""
+    """A key that a dead run or a dead worker was working on, or to which a write was sent that no answer came to."""
 
     key: str
     path: str
@@ -127,7 +127,7 @@ class Doubts:
     def is_left_to_next(self, doubt: Doubt) -> bool:
         """Return true if what may land is what this job sends: it matters to the next job only.
 
-        So it is where a worker of this job died, and the file has not changed since.
+        So it is where a worker of this job died, or a write of it got no answer, and the file has not changed since.
         """
         return doubt.key in self._current.unheard
 

@@ -62,7 +62,7 @@ class BulkDecision:
         return batch.select(quiet), batch.select([not each for each in quiet])
 
     def have_compared(self, batch: FileBatch, keys: Sequence[str]) -> FileBatch:
-        """Have files compared of which that may show that they are equal to their objects; return those that are left."""
+        """Have those files compared that a read and one HEAD may show to be equal; return the others."""
         if self._compare is None or self._wanted.settings.list_digest or not len(batch):
             return batch
         alike = self._find_alike(batch, keys)

@@ -117,7 +117,7 @@ class DownloadPlanner:
     def _look_at_files(
         self, files: list[tuple[ListedObject, str]]
     ) -> list[tuple[ListedObject, str, os.stat_result | None]]:
-        """Return the objects with what is at their paths; one of which that cannot be told is refused."""
+        """Return the objects with what is at their paths. An object whose path cannot be looked at is refused."""
         found = []
         for listed, path in files:
             try:
