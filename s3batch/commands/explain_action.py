@@ -13,7 +13,7 @@ from s3batch.plan.decide import decide_operation
 from s3batch.reporting.text import format_date
 from s3batch.s3.responses import etag_of
 from s3batch.source.reader import ContentError
-from s3batch.worker.context import Brief, tools_for
+from s3batch.worker.context import Brief, Tools
 from s3batch.worker.reconcile import is_equal
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _compare(wanted: SyncSpec, bucket: Bucket, operation: Operation, state: Obje
         endpoint=bucket.endpoint, root=wanted.source.root, rules=wanted.rules, part_size=wanted.settings.part_size,
         symlinks=wanted.settings.symlinks,
     )  # fmt: skip
-    tools, head = tools_for(brief), state.head
+    tools, head = Tools(brief), state.head
     if head is None:
         return Verdict("upload", "HEAD finds no such object")
     try:

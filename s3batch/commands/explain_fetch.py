@@ -12,7 +12,7 @@ from s3batch.objects.attributes import AttributeRules
 from s3batch.plan.decide_download import decide_download
 from s3batch.plan.key_names import find_name_problem
 from s3batch.reporting.text import format_date
-from s3batch.worker.context import Brief, tools_for
+from s3batch.worker.context import Brief, Tools
 from s3batch.worker.fetch import compare_opened_file
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _verdict_of_content(
     )  # fmt: skip
     descriptor = tree.open_file(operation.path)
     try:
-        found = bucket.run(compare_opened_file(operation, descriptor, state.head, tools_for(brief)))  # type: ignore[arg-type]  # there is a HEAD
+        found = bucket.run(compare_opened_file(operation, descriptor, state.head, Tools(brief)))  # type: ignore[arg-type]  # there is a HEAD
     finally:
         os.close(descriptor)
     if found.become is not None:

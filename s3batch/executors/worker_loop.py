@@ -27,7 +27,7 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
-from s3batch.worker.context import tools_for
+from s3batch.worker.context import Tools
 from s3batch.worker.plain_upload import PlainUploads
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class WorkerLoop:
         self._page = self.transport.loop.page = [0, 0] if page is None else page
         self.lead = lead
         self._clock = clock
-        self._tools = tools_for(brief)
+        self._tools = Tools(brief)
         self._tools.writes = self.transport.writes
         self._plain = _choose_plain_works(brief)(
             self._tools, self.transport.puts, self.transport.loop.clock, self._stored, self._ended

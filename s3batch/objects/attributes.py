@@ -137,11 +137,6 @@ _NOTHING = PatternChoice("")
 class AttributeRules:
     """All per-file settings, ready to be asked. Picklable; its caches change no answer."""
 
-    __slots__ = (
-        "_cache_size", "_depth", "_guesses_types", "_made", "_named",
-        "_remembered", "choices", "encryption", "key_mark", "kms_key_id", "preserve", "root",
-    )  # fmt: skip
-
     def __init__(
         self, settings: Settings, root: str, choices: Mapping[str, PatternChoice[Any]], *, guesses_types: bool,
         cache_size: int = _CACHE_SIZE,

@@ -31,8 +31,6 @@ _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMi
 class Checks:
     """The checksum that one worker sends, and the store's proofs that it has seen."""
 
-    __slots__ = ("ladder", "proofs")
-
     def __init__(self, ladder: tuple[str, ...]) -> None:
         self.ladder = ladder
         """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""

@@ -28,8 +28,6 @@ _Rules = tuple[tuple[int, Patterns], ...]
 class IgnoreFiles:
     """The ignore files of a tree, read when they are needed. Picklable; its memory changes no answer."""
 
-    __slots__ = ("_most", "_remembered", "_root")
-
     def __init__(self, root: str, most: int = 10_000) -> None:
         """Take the absolute path of the tree. Of ``most`` directories rules are kept: a walk needs those above it only."""
         self._root = root

@@ -35,7 +35,6 @@ ALONE = 2000
 """Files after which a fork pays off: it costs as much as walking a thousand."""
 _PIPE_SIZE = 1 << 20
 """Bytes: about 15,000 files. It is Linux's limit for users without privileges (pipe(7))."""
-_F_SETPIPE_SZ = 1031
 _LENGTH = struct.Struct("<I")
 _PARTING = 0.2
 """Seconds to wait for a fork that was killed."""
@@ -104,10 +103,10 @@ class WalkAhead:
         except OSError:  # no more descriptors are given
             return
         try:
-            with suppress(OSError):
+            with suppress(AttributeError, OSError):  # no Linux, or a lower limit
                 import fcntl  # noqa: PLC0415 - a short walk does not need it
 
-                fcntl.fcntl(mine, _F_SETPIPE_SZ, _PIPE_SIZE)
+                fcntl.fcntl(mine, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
             self._fork = start_fork(partial(_walk_on, self._walk, self._batches, self._describe, theirs), theirs)
         finally:
             os.close(theirs)

@@ -137,32 +137,8 @@ class SourceBucket(NamedTuple):
 class Tools:
     """The values that the coroutines of one worker share."""
 
-    __slots__ = (
-        "acl_refused",
-        "brief",
-        "buffers",
-        "checks",
-        "compares_times",
-        "copies_denied",
-        "copies_probed",
-        "copies_refused",
-        "copies_work",
-        "copy_keeps",
-        "counts_tags",
-        "forms",
-        "found",
-        "is_looking",
-        "memory",
-        "quirks",
-        "source",
-        "source_counts_tags",
-        "source_refuses_tags",
-        "verdicts",
-        "warnings",
-        "writes",
-    )
-
     def __init__(self, brief: Brief) -> None:
+        """Open nothing yet."""
         self.brief = brief
         self.source = SourceReader(brief.root, brief.symlinks)
         self.checks = Checks.from_endpoint(brief.endpoint)
@@ -270,11 +246,6 @@ class Tools:
             return encode_preserved(names, operation.stamp.mtime_ns)
         info = self.source.look(operation.path, operation.stamp)
         return encode_preserved(names, info.st_mtime_ns, info.st_mode, info.st_uid, info.st_gid)
-
-
-def tools_for(brief: Brief) -> Tools:
-    """Return fresh tools; nothing is opened yet."""
-    return Tools(brief)
 
 
 def prepare_worker(brief: Brief, content: int) -> None:

@@ -116,9 +116,9 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
 
 
 async def _carry_out_part(work: Work, tools: Tools) -> Result:
-    from s3batch.worker.multipart import carry_out_step_of_parts
+    from s3batch.worker.multipart import STEPS
 
-    return await carry_out_step_of_parts(work, tools)
+    return await STEPS[work.step](work, tools)
 
 
 async def _hand_to_transfer(work: Work, tools: Tools, asked: FirstAttempt | None) -> Result:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from s3batch.model import Operation, Stamp, Work
-    from s3batch.objects.preserved import PreservedAttributes
     from s3batch.s3.event_loop import Done, EventLoop
     from s3batch.s3.write_gate import WriteGate
     from s3batch.worker.context import Tools
@@ -131,39 +130,32 @@ class Landing:
     def finish(self, descriptor: int, operation: Operation, headers: Mapping[str, str]) -> None:
         """Give an unfinished file the mode of the one it replaces, and the time that the object tells. Raises OSError."""
         if self._preserve or operation.reason is not MISSING:
-            self._set_owner_and_mode(descriptor, operation.path, headers)
+            self._set_owner_and_mode(descriptor, os.fstat(descriptor), headers, operation.path)
         set_time(descriptor, headers)
 
     def renew(self, descriptor: int, headers: Mapping[str, str]) -> None:
         """Give an unchanged file the time of its object, and the preserved owner and mode. Raises OSError."""
         before = os.fstat(descriptor)
         if self._preserve:
-            preserved = decode_preserved(_read_metadata(headers))
-            owner = self._choose_owner(preserved)
-            if owner[0] not in (-1, before.st_uid) or owner[1] not in (-1, before.st_gid):
-                os.fchown(descriptor, *owner)
-            mode = preserved.mode if "mode" in self._preserve else None
-            if mode is not None and mode != before.st_mode & 0o777:
-                os.fchmod(descriptor, mode)
+            self._set_owner_and_mode(descriptor, before, headers)
         if wanted_time(headers) != before.st_mtime_ns:
             set_time(descriptor, headers)
 
-    def _choose_owner(self, preserved: PreservedAttributes) -> tuple[int, int]:
-        """Return the user and the group that a file gets; -1 leaves one as it is."""
-        if "owner" not in self._preserve:
-            return -1, -1
-        return -1 if preserved.uid is None else preserved.uid, -1 if preserved.gid is None else preserved.gid
-
-    def _set_owner_and_mode(self, descriptor: int, path: str, headers: Mapping[str, str]) -> None:
+    def _set_owner_and_mode(
+        self, descriptor: int, before: os.stat_result, headers: Mapping[str, str], replaced: str = ""
+    ) -> None:
+        """Give a file, which is as ``before``, the preserved owner and mode; without such a mode that of the ``replaced`` one."""
         preserved = decode_preserved(_read_metadata(headers))
-        owner = self._choose_owner(preserved)
-        if owner != (-1, -1):
-            os.fchown(descriptor, *owner)
+        if "owner" in self._preserve:
+            uid = -1 if preserved.uid is None else preserved.uid
+            gid = -1 if preserved.gid is None else preserved.gid
+            if uid not in (-1, before.st_uid) or gid not in (-1, before.st_gid):
+                os.fchown(descriptor, uid, gid)
         mode = preserved.mode if "mode" in self._preserve else None
-        if mode is None:
-            mode = mode_of_replaced(self.tree.find(path))
-        if mode is not None:
-            os.fchmod(descriptor, mode & 0o777)
+        if mode is None and replaced:
+            mode = mode_of_replaced(self.tree.find(replaced))
+        if mode is not None and mode != before.st_mode & 0o777:
+            os.fchmod(descriptor, mode)
 
 
 def require_planned_file(tree: TargetTree, path: str, planned: Stamp | None) -> None:

@@ -246,15 +246,10 @@ async def abort_multipart(work: Work, tools: Tools) -> Result:
     return Result(work.operation.id, work.step)
 
 
-_STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
+STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
     Step.BEGIN: create_upload,
     Step.SURVEY: read_held_parts,
     Step.PART: send_part,
     Step.FINISH: complete_upload,
     Step.ABORT: abort_multipart,
 }
-
-
-async def carry_out_step_of_parts(work: Work, tools: Tools) -> Result:
-    """Carry out one step of a multipart upload."""
-    return await _STEPS[work.step](work, tools)

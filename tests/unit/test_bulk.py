@@ -21,7 +21,7 @@ from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.bulk import ON_RECORD, UNKNOWN, BulkComparison, compare_alike, compare_on_record, read_dates
-from s3batch.worker.context import Brief, Tools, tools_for
+from s3batch.worker.context import Brief, Tools
 
 BODY = b"hello"
 MD5 = md5(BODY, usedforsecurity=False).hexdigest()
@@ -40,7 +40,7 @@ def tools_of(source: Path, **settings: Any) -> Tools:
         bucket="b", region="r", host="127.0.0.1", port=1, tls=False, path_style=True, credentials=None
     )  # fmt: skip
     rules = AttributeRules.from_settings(Settings(bucket="b", **settings), str(source))
-    return tools_for(Brief(endpoint=endpoint, root=str(source), rules=rules))
+    return Tools(Brief(endpoint=endpoint, root=str(source), rules=rules))
 
 
 def file_of(source: Path, **changes: Any) -> FileToCompare:

@@ -18,7 +18,7 @@ from s3batch.s3.plain_put import PlainPut
 from s3batch.s3.plain_request import PlainRequests
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
-from s3batch.worker.context import Brief, Tools, tools_for
+from s3batch.worker.context import Brief, Tools
 from s3batch.worker.dispatch import carry_out
 from s3batch.worker.plain_upload import PlainUploads, is_plain_upload
 
@@ -41,7 +41,7 @@ def tools_of(source: Path, **settings: Any) -> Tools:
         checksum_fallbacks=("crc32", "md5", ""),
     )  # fmt: skip
     rules = AttributeRules.from_settings(Settings(bucket="b", **settings), str(source))
-    return tools_for(Brief(endpoint=endpoint, root=str(source), rules=rules))
+    return Tools(Brief(endpoint=endpoint, root=str(source), rules=rules))
 
 
 def work_of(source: Path, **changes: Any) -> Work:
