@@ -2,8 +2,8 @@
 
     a round of answers ─> none refused, no slower than the quickest round, the worker waits for them ──> twice the limit
 
-A copy by the store holds no content here, and costs its worker 50 us: at 20 ms a request, a worker with 128 in flight
-waits most of the time. A store that queues requests answers more of them more slowly, so it gets no more.
+A small object costs its worker 50 us: at 20 ms a request, a worker with 128 in flight waits most of the time. A store
+that queues requests answers more of them more slowly, so it gets no more. Content in memory has a limit of its own.
 """
 
 from __future__ import annotations

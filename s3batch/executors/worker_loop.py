@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.executors import Credit, Status, compute_work_weight
+from s3batch.executors.window_stretch import WindowStretch
 from s3batch.executors.worker_state import (
     BEGUN,
     CONTENT_AHEAD,
@@ -33,7 +34,6 @@ from s3batch.worker.plain_upload import PlainUploads
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
 
-    from s3batch.executors.window_stretch import WindowStretch
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.congestion_window import CongestionWindow
@@ -318,10 +318,9 @@ def _choose_plain_works(brief: Brief) -> type[PlainWorks]:
 def _make_stretch(brief: Brief, window: CongestionWindow, clock: Callable[[], float]) -> WindowStretch | None:
     """Return what stretches the window of a worker, if it may have more requests in flight than its limit."""
     most = min(_STRETCHED * window.limit, _count_connections())
-    if not brief.stretches or most <= window.limit:
+    streams = brief.source is not None and not brief.source.copies  # in threads, which are few
+    if not brief.stretches or streams or most <= window.limit:
         return None
-    from s3batch.executors.window_stretch import WindowStretch  # noqa: PLC0415 - copies alone hold no content
-
     return WindowStretch(window, most, clock, time.thread_time)
 
 

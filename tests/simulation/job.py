@@ -90,6 +90,7 @@ class SimulatedSync(sync.SyncJob):
 
     def _executor(self, brief: Brief) -> Any:
         shared = super()._executor(brief)._brief  # type: ignore[attr-defined]  # with the limits of one worker
+        shared = shared._replace(stretches=False)  # by a clock of the machine
         SimulatedSync.executor = SimulatedExecutor(self.world, shared, 2)
         return SimulatedSync.executor
 

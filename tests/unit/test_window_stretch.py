@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
 from s3batch.executors.window_stretch import WindowStretch
+from s3batch.executors.worker_loop import WorkerLoop
+from s3batch.model import Kind, Operation, Reason, Work
+from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.congestion_window import CongestionWindow
+from s3batch.s3.endpoint import Endpoint
+from s3batch.s3.sigv4 import Credentials
+from s3batch.settings.table import Settings
+from s3batch.worker.context import Brief
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen
+from tests.rig.stamps import stamp_at
 
 GROWN = "grown"
 REFUSED = "refused"
@@ -57,3 +71,48 @@ def test_the_limit_follows_the_pace_of_the_store(rounds: list[object], limit: in
 
 def test_the_limit_is_not_stretched_beyond_the_most() -> None:
     assert limit_after(GROWN, 0.02, most=20) == 20
+
+
+class SlowS3(FakeS3):
+    """A store that takes 30 ms for each request, however many there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self.at_once = 0
+        self._counting = threading.Lock()
+
+    def answer(self, request: Seen) -> Reply:
+        with self._counting:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        time.sleep(0.03)
+        with self._counting:
+            self.at_once -= 1
+        return super().answer(request)
+
+
+@pytest.mark.parametrize(("stretches", "most"), [(True, 8), (False, 4)])
+def test_a_worker_sends_more_small_files_at_once_where_the_store_is_far(
+    tmp_path: Path, stretches: bool, most: int
+) -> None:
+    with SlowS3() as store:
+        endpoint = Endpoint(
+            bucket="b", region="us-east-1", host="127.0.0.1", port=store.port, tls=False, path_style=True, url=store.url,
+            credentials=Credentials(ACCESS_KEY, SECRET_KEY, ""),
+        )  # fmt: skip
+        rules = AttributeRules.from_settings(Settings(), str(tmp_path))
+        runner = WorkerLoop(Brief(endpoint=endpoint, root=str(tmp_path), rules=rules, limit=4, stretches=stretches))
+        works = []
+        for number in range(1, 121):
+            path = tmp_path / f"{number}"
+            path.write_bytes(b"content")
+            found = stamp_at(path)
+            works.append(Work(Operation(Kind.UPLOAD, path.name, Reason.MISSING, path.name, 7, found, id=number)))
+        runner.transport.writes.open(math.inf)
+        runner.take(works)
+        while runner.busy:
+            runner.turn(1.0)
+        runner.transport.close()
+
+    assert [result.error for result in runner.results] == [""] * 120
+    assert store.most == most

@@ -67,10 +67,12 @@ def _connect(settings: Settings, place: SharedPlace, target: str) -> Iterator[Cl
         cluster.close()
 
 
-def build_cluster_executor(cluster: Cluster, settings: Settings, brief: Brief, *, in_flight: int) -> Executor:
-    """Return the executor on a cluster, which shares ``in_flight`` requests and the bandwidth among its workers."""
+def build_cluster_executor(cluster: Cluster, settings: Settings, brief: Brief) -> Executor:
+    """Return the executor on a cluster, which shares requests in flight and the bandwidth among its workers."""
+    from s3batch.coordinator.job_setup import IN_FLIGHT_PER_WORKER
     from s3batch.executors.dask.executor import DaskExecutor
 
+    in_flight = settings.max_concurrency or IN_FLIGHT_PER_WORKER * cluster.count
     count = min(cluster.count, in_flight)
     share = choose_bandwidth(settings) / count
     return DaskExecutor(cluster, brief._replace(limit=max(1, in_flight // count), bandwidth=share), count)

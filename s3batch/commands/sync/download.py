@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from s3batch.commands.sync.cluster import build_cluster_executor, open_target_cluster
 from s3batch.commands.sync.direction_job import DirectionJob, refuse_one_object
-from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER
 from s3batch.coordinator import history
 from s3batch.coordinator.job_runner import JobRunner
-from s3batch.coordinator.job_setup import build_executor
+from s3batch.coordinator.job_setup import build_local_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import DiskFullError, watch_for_stop
 from s3batch.errors import DeclinedError, EndpointError, JobFailedError
-from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import TEMPORARY, TargetTree
 from s3batch.model import JobState, Kind, Operation, Stage
@@ -318,12 +316,9 @@ class DownloadJob(DirectionJob):
         )  # fmt: skip
 
     def _executor(self) -> Executor:
-        count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
-        most = IN_FLIGHT_PER_WORKER * count
-        in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         if self.cluster:
-            return build_cluster_executor(self.cluster, self.settings, self.make_brief(), in_flight=in_flight)
-        return build_executor(self.settings, self.make_brief(), workers=count, in_flight=in_flight)
+            return build_cluster_executor(self.cluster, self.settings, self.make_brief())
+        return build_local_executor(self.settings, self.make_brief())
 
     def name_kept(self, operation: Operation) -> str:
         """Return the path of a delete that was skipped."""

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_probes, stale_uploads
-from s3batch.coordinator.job_setup import build_executor
+from s3batch.coordinator.job_setup import build_local_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.multipart_upload import TransferSizes
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.executors.local import count_usable_cpus, start_beside
+from s3batch.executors.local import start_beside
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
@@ -55,10 +55,6 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
     from s3batch.source.path_list import PathList
     from s3batch.worker.context import BackupPlace
-
-IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
-"""Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
-The lane opens them as needed."""
 
 _MANY_ASKED = 100
 """Requests that are worth a sentence."""
@@ -380,14 +376,11 @@ class SyncJob(DirectionJob):
         )  # fmt: skip
 
     def _executor(self, brief: Brief) -> Executor:
-        count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
-        most = IN_FLIGHT_PER_WORKER * count
-        in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         if self.cluster:
             from s3batch.commands.sync.cluster import build_cluster_executor  # noqa: PLC0415 - few jobs have a cluster
 
-            return build_cluster_executor(self.cluster, self.settings, brief, in_flight=in_flight)
-        return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
+            return build_cluster_executor(self.cluster, self.settings, brief)
+        return build_local_executor(self.settings, brief)
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
         rules, sizes, brief = self.wanted.rules, self.settings, self.make_brief()

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import refuse_one_object
-from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER, SyncJob
+from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.executors.local import count_usable_cpus
 from s3batch.model import (
     Kind,
     Operation,
@@ -199,14 +198,7 @@ class TransferJob(SyncJob):
     def make_brief(self) -> Brief:
         """Return what the workers have to know."""
         source = SourceBucket(self.source.endpoint, self.wanted.place.prefix, copies=not self.streams)
-        return super().make_brief()._replace(source=source, stretches=self._may_stretch())
-
-    def _may_stretch(self) -> bool:
-        """Return true if each worker may have twice its requests in flight: no content of a copy comes by here."""
-        settings = self.settings
-        if settings.max_concurrency or self.cluster or self.streams:
-            return False
-        return 2 * IN_FLIGHT_PER_WORKER * (settings.workers or count_usable_cpus()) <= IN_FLIGHT
+        return super().make_brief()._replace(source=source)
 
     def make_delete_check(self) -> DeleteCheck:
         """Return the check before deletes: a worker asks the source."""
