@@ -81,7 +81,7 @@ def fetch_plain(
     except WrongContentError as error:
         return [wrong_result(work, error)]
     results: list[Result] = yield from general(work, tools, FirstAttempt(request, outcome))
-    return results
+    return [each._replace(seconds=time.monotonic() - began) for each in results]
 
 
 def make_fetched_result(

@@ -10,32 +10,28 @@ It is the way of :mod:`s3batch.worker.plain_upload`, for objects that no content
 from __future__ import annotations
 
 import re
-import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.model import LATE, TRANSFER, WHOLE, Result, SourceObject, Work, good_result
+from s3batch.model import LATE, TRANSFER, WHOLE, SourceObject, Work, good_result
 from s3batch.objects.two_objects import needs_source_head
 from s3batch.quirks import TAGS, QuirkKind
-from s3batch.s3.checked_upload import FirstAttempt
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import RequestError
 from s3batch.s3.plain_copy import PlainCopy
 from s3batch.s3.requests import name_copy_source
-from s3batch.s3.transport import send_request
 from s3batch.worker.copy_probe import must_probe_copies
 from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.source_object import are_copies_refused, find_pin
 from s3batch.worker.versions import with_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
     from re import Match
 
     from s3batch.model import Attributes
     from s3batch.quirks import Quirks
     from s3batch.s3.plain_put import Stored
-    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.requests import Request
 
 _ETAG = re.compile(r"[0-9A-Za-z-]{8,128}\Z")
 """An ETag as stores make them: a digest, perhaps with a number of parts."""
@@ -76,19 +72,8 @@ class PlainTransfer(PlainCopy):
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the transfer goes on in the general way, after the response to its request."""
-        return self._go_on(request), partial(self.transfers.on_ended, 0, 0, 0)
-
-    @types.coroutine
-    def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
-        try:
-            response: Response = yield from send_request(request)
-            asked = FirstAttempt(request, response)
-        except RequestError as error:
-            asked = FirstAttempt(request, error)
-        from s3batch.worker.dispatch import carry_out  # noqa: PLC0415 - most copies are plain
-
-        results = yield from carry_out(self.work, self.transfers.tools, asked)
-        return [each._replace(seconds=self.transfers.clock() - self.begun) for each in results]
+        transfers = self.transfers
+        return transfers.go_on_generally(self.work, request, self.begun), partial(transfers.on_ended, 0, 0, 0)
 
 
 class PlainTransfers(PlainWrites):

@@ -10,13 +10,12 @@ nothing has to be decided.
 
 from __future__ import annotations
 
-import types
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Result, Work, good_result
-from s3batch.s3.checked_upload import FirstAttempt, checksum_line
+from s3batch.s3.checked_upload import checksum_line
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import RequestError
 from s3batch.s3.plain_body import PlainBody
 from s3batch.s3.responses import date_of, etag_of
 from s3batch.s3.stored_proof import confirmed_checksum
@@ -25,7 +24,7 @@ from s3batch.worker.plain_work import PlainWrites
 from s3batch.worker.versions import VERSION_ID, with_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
 
     from s3batch.model import Attributes
     from s3batch.s3.requests import Body, Request, Response
@@ -68,7 +67,8 @@ class PlainUpload(PlainBody):
 
     def unfold(self, request: Request) -> tuple[Coroutine[Any, Any, Any], Callable[[Any], None]]:
         """Return how the upload goes on in the general way, after the response to its request."""
-        return self._go_on(request), self._end
+        going_on = self.uploads.go_on_generally(self.work, request, self.begun, partial(self._judge, request))
+        return going_on, self._end
 
     def _end(self, results: list[Result]) -> None:
         if self.memory is not None:
@@ -76,26 +76,14 @@ class PlainUpload(PlainBody):
         size = self.work.operation.size
         self.uploads.on_ended(size, size, 0, results)
 
-    @types.coroutine
-    def _go_on(self, request: Request) -> Generator[Any, Any, list[Result]]:
-        tools = self.uploads.tools
-        try:
-            response: Response = yield request
-            proof = confirmed_checksum(response, request, dict([self.checksum])) if response.ok else None
-            if proof is not None and not (tools.found or tools.warnings):
-                return [self._judge_proved(response)]
-            asked = FirstAttempt(request, response)
-        except RequestError as error:
-            asked = FirstAttempt(request, error)
-        from s3batch.worker.dispatch import carry_out  # noqa: PLC0415 - most files are plain
-
-        results = yield from carry_out(self.work, tools, asked)
-        return [each._replace(seconds=self.uploads.clock() - self.begun) for each in results]
-
-    def _judge_proved(self, response: Response) -> Result:
+    def _judge(self, request: Request, response: Response) -> list[Result] | None:
         """Return the result of an upload whose response proves the body: its checksum is not computed again."""
+        tools = self.uploads.tools
+        proof = confirmed_checksum(response, request, dict([self.checksum])) if response.ok else None
+        if proof is None or tools.found or tools.warnings:
+            return None
         told = (response.headers.get("x-amz-request-id", ""), response.headers.get(VERSION_ID, ""))
-        return self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)
+        return [self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)]
 
 
 class PlainUploads(PlainWrites):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import types
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch.objects.headers import make_put_headers
+from s3batch.s3.checked_upload import FirstAttempt
+from s3batch.s3.faults import RequestError
+from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from s3batch.model import Attributes, Result, Work
     from s3batch.s3.plain_request import PlainRequests
+    from s3batch.s3.requests import Request, Response
     from s3batch.worker.context import Tools
 
 _HEADERS_KEPT = 4096
@@ -64,3 +69,24 @@ class PlainWrites(PlainWorks, ABC):
                 self._headers.clear()
             self._headers[fingerprint] = make_put_headers(attributes) if self.is_plain(attributes) else None
         return self._headers[fingerprint]
+
+    @types.coroutine
+    def go_on_generally(
+        self, work: Work, request: Request, begun: float, judge: Callable[[Response], list[Result] | None] | None = None
+    ) -> Generator[Any, Any, list[Result]]:
+        """Carry out ``work`` in the general way from the response to ``request`` on, which was sent when it was ``begun``.
+
+        ``judge`` returns the results where the response decides them, or ``None``. It may raise RequestError.
+        """
+        try:
+            response: Response = yield from send_request(request)
+            results = judge(response) if judge is not None else None
+            if results is not None:
+                return results
+            asked = FirstAttempt(request, response)
+        except RequestError as error:
+            asked = FirstAttempt(request, error)
+        from s3batch.worker.dispatch import carry_out  # noqa: PLC0415 - most work is plain
+
+        results = yield from carry_out(work, self.tools, asked)
+        return [each._replace(seconds=self.clock() - begun) for each in results]

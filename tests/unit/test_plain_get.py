@@ -291,6 +291,15 @@ def test_any_answer_leaves_what_the_general_way_leaves(
     assert (tmp_path / "site/d/3").exists() == (tmp_path / "site/d/13").exists() == (not code)
 
 
+def test_a_fetch_that_is_refused_counts_the_seconds_from_its_request_on(fetch_from: Callable[..., Fetch]) -> None:
+    with Scripted([[answer(), answer(), wait(0.05), GONE]]) as server:
+        run = fetch_from(server)
+        refused = [run(row) for row in (1, 2, 3)][2]
+
+    assert refused.code == "Vanished"
+    assert refused.seconds >= 0.05
+
+
 def test_an_idle_connection_that_the_store_has_closed_is_replaced(
     fetch_from: Callable[..., Fetch], general: list[int]
 ) -> None:
