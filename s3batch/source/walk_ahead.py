@@ -4,8 +4,8 @@
          └ fork: the other files ─ columns, problems, kept paths ─pipe─> batches
                                  └ at its end: the record of the walk
 
-The fork has the walk as it was, with its open directories. It knows no journal and no store. The pipe bounds how far it
-gets ahead. The record of this process grows with each batch as if it walked itself, and is complete only if the fork
+The fork has the walk as it was, with its open directories. It knows no journal and no store. It keeps what the pipe does
+not take yet, up to some megabytes: so it walks on while the other process lists. The record of this process grows with each batch as if it walked itself, and is complete only if the fork
 has said so: one that was killed makes the job fail.
 """
 
@@ -35,6 +35,8 @@ ALONE = 2000
 """Files after which a fork pays off: it costs as much as walking a thousand."""
 _PIPE_SIZE = 1 << 20
 """Bytes: about 15,000 files. It is Linux's limit for users without privileges (pipe(7))."""
+_MOST_KEPT = 8 << 20
+"""Bytes that the fork keeps for the pipe: about 120,000 files."""
 _LENGTH = struct.Struct("<I")
 _PARTING = 0.2
 """Seconds to wait for a fork that was killed."""
@@ -159,18 +161,51 @@ def _walk_on(walk: Walk, batches: Iterator[list[LocalFile]], describe: Callable[
     walk.take_problems()  # those so far are told by the process that forked
     walk.take_kept()
     reach_failpoint("walking-on")
-    with suppress(BrokenPipeError), open(pipe, "wb", buffering=0) as out:
+    with suppress(BrokenPipeError):
+        sender = PipeSender(pipe)
         for batch in batches:
-            _send(out.write, FileBatch.from_files(batch, describe).columns, walk)
-        _send(out.write, (), walk, _give_record(walk))
+            sender.send(_pack_frame(FileBatch.from_files(batch, describe).columns, walk))
+        sender.send(_pack_frame((), walk, _give_record(walk)))
+        sender.flush()
+    os.close(pipe)
 
 
-def _send(write: Callable[[memoryview], int], columns: Any, walk: Walk, end: Any = None) -> None:
+def _pack_frame(columns: Any, walk: Walk, end: Any = None) -> bytes:
     problems = [tuple(problem) for problem in walk.take_problems()]
     body = marshal.dumps((columns, problems, list(walk.take_kept()), end))
-    left = memoryview(_LENGTH.pack(len(body)) + body)
-    while left:
-        left = left[write(left) :]
+    return _LENGTH.pack(len(body)) + body
+
+
+class PipeSender:
+    """Writes to a pipe as much as it takes at once, and keeps the rest, up to a limit."""
+
+    def __init__(self, pipe: int, most: int = _MOST_KEPT) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self._most = most
+        self._kept = bytearray()
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLOUT)
+
+    def send(self, data: bytes) -> None:
+        """Send data, or keep it. Raises BrokenPipeError where no process reads the pipe any more."""
+        self._kept += data
+        self._write(self._most)
+
+    def flush(self) -> None:
+        """Wait until all is sent."""
+        self._write(0)
+
+    def _write(self, most: int) -> None:
+        while self._kept:
+            try:
+                sent = os.write(self._pipe, self._kept)
+            except BlockingIOError:
+                if len(self._kept) <= most:
+                    return
+                self._poll.poll()
+                continue
+            del self._kept[:sent]
 
 
 def _give_record(walk: Walk) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -17,7 +18,7 @@ from s3batch.executors.fork import Fork
 from s3batch.model import LocalFile
 from s3batch.source.filters import Selection
 from s3batch.source.walk import Walk
-from s3batch.source.walk_ahead import WalkAhead
+from s3batch.source.walk_ahead import PipeSender, WalkAhead
 
 
 @pytest.fixture
@@ -187,3 +188,40 @@ def test_a_walk_goes_on_in_a_fork_where_descriptors_are_beyond_those_of_select(
     assert sum(map(len, found)) == 303
     assert walk.complete
     assert len(forks) == 1
+
+
+def test_what_the_pipe_does_not_take_is_kept_up_to_a_limit():
+    mine, theirs = os.pipe()
+    frames = [bytes([number]) * 10_007 for number in range(60)]
+    sender = PipeSender(theirs, most=300_000)
+    received = bytearray()
+
+    for frame in frames[:30]:
+        sender.send(frame)  # without a reader: a pipe holds 64 KiB
+    reader = Thread(target=lambda: received.extend(iter_until_end(mine)))
+    reader.start()
+    for frame in frames[30:]:
+        sender.send(frame)
+        assert len(sender._kept) <= 300_000
+    sender.flush()
+    os.close(theirs)
+    reader.join(30)
+
+    assert bytes(received) == b"".join(frames)
+
+
+def iter_until_end(pipe: int) -> Iterator[int]:
+    with open(pipe, "rb", buffering=0) as file:
+        while piece := file.read(5000):
+            yield from piece
+
+
+def test_a_sender_ends_with_its_reader():
+    mine, theirs = os.pipe()
+    sender = PipeSender(theirs)
+    sender.send(b"x" * 200_000)
+    os.close(mine)
+
+    with pytest.raises(BrokenPipeError):
+        sender.send(b"x")
+    os.close(theirs)
