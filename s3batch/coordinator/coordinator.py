@@ -347,7 +347,10 @@ class Coordinator:
         return [self._judgement.settle_failed_result(operation, result)]
 
     def _take_stored(self, stored: Sequence[ShortRow]) -> None:
-        """Take plain uploads and copies that the store has, of which no more is to be said: a third of what judging each costs."""
+        """Take plain uploads, downloads and copies that worked, of which no more is to be said.
+
+        It is a third of what judging each costs.
+        """
         if not stored:
             return
         self._breaker.record_success()
@@ -437,4 +440,4 @@ class Coordinator:
 _OVER = object()
 _ANOTHER = "name another --journal"
 _STORED = Result(0)
-"""What is heard of any plain upload or copy that worked."""
+"""What is heard of any plain work that was done."""

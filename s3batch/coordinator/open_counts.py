@@ -37,7 +37,7 @@ class OpenCounts:
             totals.bytes_done += max(0, size - self.content.pop(operation.id, 0)) if self.content else size
 
     def settle_stored(self, operations: Sequence[Operation]) -> None:
-        """Count plain uploads and copies that are done."""
+        """Count plain work that was done."""
         if self.content:
             for operation in operations:
                 self.settle(operation)

@@ -52,7 +52,7 @@ class PollResult:
     def __init__(self, results: Iterable[Result] = (), dropped: Iterable[Work] = ()) -> None:
         self.results = list(results)
         self.stored: list[ShortRow] = []
-        """Further results: of plain uploads and copies that worked."""
+        """Further results: of plain uploads, downloads and copies that worked."""
         self.dropped = list(dropped)
         """Handed back untouched: never begun."""
         self.lost: list[Work] = []

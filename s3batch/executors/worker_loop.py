@@ -78,7 +78,7 @@ class WorkerLoop:
         self._tools = Tools(brief)
         self._tools.writes = self.transport.writes
         self._plain = _choose_plain_works(brief)(
-            self._tools, self.transport.puts, self.transport.loop.clock, self._stored, self._ended
+            self._tools, self.transport.plain, self.transport.loop.clock, self._stored, self._ended
         )
         self._stretch = _make_stretch(brief, self.transport.window, clock)
         self._compresses = brief.rules.compresses

@@ -34,12 +34,12 @@ _OPEN_WITHIN = 15.0
 class PooledConnection(Connection):
     """A connection of the pool, with its task and the events that the loop watches."""
 
-    __slots__ = ("address", "begun", "deadline", "dialer", "expects", "handler", "put", "task", "watched")
+    __slots__ = ("address", "begun", "deadline", "dialer", "expects", "handler", "plain", "task", "watched")
 
     task: Task | None
     expects: ExpectedHead | None
     """Its request was sent in the short way, and its answer is read so: see :mod:`.expected_heads`."""
-    put: PlainRequest | None
+    plain: PlainRequest | None
     """Its task, if that was sent in the short way: see :mod:`.plain_request`."""
     watched: int
     """The events; -1 once it is dropped."""
@@ -111,7 +111,7 @@ class ConnectionPool:
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
         connection = PooledConnection(sock, self._grant, self._endpoint.bounds, self._wire)
-        connection.task = connection.expects = connection.put = None
+        connection.task = connection.expects = connection.plain = None
         connection.watched = READ | WRITE
         connection.address, connection.dialer = address, self._dialer
         connection.handler = partial(self._on_event, connection)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.s3.connection import BrokenConnectionError
     from s3batch.s3.connection_pool import ConnectionPool, PooledConnection
     from s3batch.s3.event_loop import EventLoop
-    from s3batch.s3.put_heads import PutHeadWriter
+    from s3batch.s3.plain_heads import PlainHeadWriter
     from s3batch.s3.requests import Body, Request, Response
     from s3batch.s3.write_gate import WriteGate
 
@@ -125,11 +125,11 @@ class PlainRequests:
         self._requests = requests
         self._wire = wire
         self._general = general
-        self._heads: PutHeadWriter | None = None
+        self._heads: PlainHeadWriter | None = None
         self._forms: dict[str, list[Any]] = {}
         """By the name of the request."""
 
-    def use(self, heads: PutHeadWriter | None) -> None:
+    def use(self, heads: PlainHeadWriter | None) -> None:
         """Write heads with these from now on; with ``None`` every request goes the general way."""
         self._heads = heads
         self._forms.clear()
@@ -159,7 +159,7 @@ class PlainRequests:
             self._general.on_broken(connection, connection.broken(error))
             return
         if sent == len(head) + len(request.body):
-            connection.put = request
+            connection.plain = request
             self._wire[0] += len(request.body)
             return
         connection.deadline += len(request.body) / SLOWEST
@@ -178,7 +178,7 @@ class PlainRequests:
             return None
         except OSError as error:
             raise connection.broken(error) from error
-        connection.put = None
+        connection.plain = None
         forms = self._forms.setdefault(request.request_name, [])
         told = request.read_answer(forms, data)
         if told is None and request.lacks(data):

@@ -31,8 +31,8 @@ from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
 from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
+from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.plain_request import GeneralWay, PlainRequests
-from s3batch.s3.put_heads import PutHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
@@ -122,7 +122,7 @@ class Transport:
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant, self.wire)
         general = GeneralWay(self._begin, self._pump, self._on_broken)
-        self.puts = PlainRequests(self._pool, self.loop, self.window, self.writes, self.requests, self.wire, general)
+        self.plain = PlainRequests(self._pool, self.loop, self.window, self.writes, self.requests, self.wire, general)
         self._heads = self._make_heads(endpoint)
         if target is None:
             self.loop.on_expected_head = self._begin_expected
@@ -140,7 +140,7 @@ class Transport:
     def _make_heads(self, endpoint: Endpoint) -> HeadWriter:
         heads = HeadWriter(endpoint)
         is_short = heads.signer and endpoint.lane != "reference" and self._bandwidth is None
-        self.puts.use(PutHeadWriter(endpoint, heads.signer) if heads.signer and is_short else None)
+        self.plain.use(PlainHeadWriter(endpoint, heads.signer) if heads.signer and is_short else None)
         return heads
 
     def take_tally(self) -> Tally:
@@ -294,11 +294,11 @@ class Transport:
             if connection.watched < 0 or connection.handshaking:
                 return
         if events & READ:
-            put, wish = connection.put, connection.expects
+            plain, wish = connection.plain, connection.expects
             response: Response | float | None
             try:
-                if put is not None:
-                    response = self.puts.receive(connection, put)
+                if plain is not None:
+                    response = self.plain.receive(connection, plain)
                 else:
                     response = connection.receive() if wish is None else receive_expected(connection, wish)
             except BrokenConnectionError as error:

@@ -62,7 +62,7 @@ class PlainFetch(PlainGet):
             self.fetches.on_ended(self.size, self.size, 0, [wrong_result(work, error)])
             return
         self.headers_told = headers
-        self.fetches.puts.loop.park(partial(landing_of(tools).begin_move, name, work.operation.path), self._landed)
+        self.fetches.plain.loop.park(partial(landing_of(tools).begin_move, name, work.operation.path), self._landed)
 
     def _landed(self, stamp: Stamp, error: BaseException | None) -> None:
         if error is None:
@@ -98,5 +98,5 @@ class PlainFetches(PlainWorks):
         operation = work.operation
         fetch = PlainFetch(operation.id, operation.key, operation.etag, operation.size)
         fetch.fetches, fetch.work = self, work
-        self.puts.send(fetch)
+        self.plain.send(fetch)
         return True

@@ -94,7 +94,7 @@ class PlainTransfers(PlainWrites):
         name = name_copy_source(source.endpoint.bucket, source.key(operation.path))
         transfer = PlainTransfer(operation.id, operation.key, headers, fingerprint, name, etag)
         transfer.transfers, transfer.work = self, work
-        self.puts.send(transfer)
+        self.plain.send(transfer)
         return True
 
     def is_plain(self, attributes: Attributes) -> bool:

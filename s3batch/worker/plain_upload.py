@@ -110,7 +110,7 @@ class PlainUploads(PlainWrites):
             return False
         upload = PlainUpload(operation.id, operation.key, body, headers, fingerprint, checksum_line(name, body))
         upload.uploads, upload.work, upload.memory = self, work, memory
-        self.puts.send(upload)
+        self.plain.send(upload)
         return True
 
     def is_plain(self, attributes: Attributes) -> bool:

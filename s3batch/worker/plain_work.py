@@ -27,12 +27,12 @@ class PlainWorks(ABC):
     """Begins the plain work of one worker."""
 
     def __init__(
-        self, tools: Tools, puts: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
+        self, tools: Tools, plain: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
         on_ended: Callable[[int, int, int, list[Result]], None],
     ) -> None:  # fmt: skip
         """``on_ended`` takes the results of work that went the general way, after what it held."""
         self.tools = tools
-        self.puts = puts
+        self.plain = plain
         self.clock = clock
         self.on_stored = on_stored
         self.on_ended = on_ended
@@ -43,14 +43,14 @@ class PlainWorks(ABC):
 
 
 class PlainWrites(PlainWorks, ABC):
-    """Begins plain PUTs."""
+    """Begins plain uploads or copies."""
 
     def __init__(
-        self, tools: Tools, puts: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
+        self, tools: Tools, plain: PlainRequests, clock: Callable[[], float], on_stored: Callable[[Result], None],
         on_ended: Callable[[int, int, int, list[Result]], None],
     ) -> None:  # fmt: skip
         """See :class:`PlainWorks`."""
-        super().__init__(tools, puts, clock, on_stored, on_ended)
+        super().__init__(tools, plain, clock, on_stored, on_ended)
         self.applies = not (tools.brief.extensions or tools.brief.is_guarded)
         """False if no work of this job is plain."""
         self._headers: dict[str, Mapping[str, str] | None] = {}

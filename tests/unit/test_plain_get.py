@@ -14,11 +14,11 @@ import pytest
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Reason, Result, StoredResult, Work
 from s3batch.objects.attributes import AttributeRules
-from s3batch.s3 import checksums, put_heads
+from s3batch.s3 import checksums, plain_heads
 from s3batch.s3.answer_forms import FetchedForm
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.plain_get import PLAIN_SIZE
-from s3batch.s3.put_heads import PutHeadWriter
+from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
@@ -136,7 +136,7 @@ ENDPOINT = Endpoint(
 def test_the_head_is_the_one_that_the_general_way_writes(
     monkeypatch: pytest.MonkeyPatch, key: str, changes: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
+    monkeypatch.setattr(plain_heads.time, "time", lambda: 1_700_000_000.9)
     endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
@@ -144,7 +144,7 @@ def test_the_head_is_the_one_that_the_general_way_writes(
     made = PlainFetch(1, key, "100%s-e", 5)
     made.work = work
 
-    short = PutHeadWriter(endpoint, writer.signer).of(made)
+    short = PlainHeadWriter(endpoint, writer.signer).of(made)
 
     assert short == writer.of(make_get_request(work.operation))
     assert short == writer.of(made.make_request())

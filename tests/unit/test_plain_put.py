@@ -15,11 +15,11 @@ import pytest
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Reason, Result
 from s3batch.objects.attributes import AttributeRules
-from s3batch.s3 import checksums, clock, put_heads, requests
+from s3batch.s3 import checksums, clock, plain_heads, requests
 from s3batch.s3.answer_forms import AnswerForm
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.plain_body import PlainBody
-from s3batch.s3.put_heads import PutHeadWriter
+from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError
 from s3batch.settings.table import Settings
@@ -156,13 +156,13 @@ def test_the_head_is_the_one_of_the_general_way(
     key: str, body: bytes, headers: dict[str, str], checksum: tuple[str, str], changes: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
+    monkeypatch.setattr(plain_heads.time, "time", lambda: 1_700_000_000.9)
     monkeypatch.setattr(clock, "offsets", {("127.0.0.1", 1): 7.0})
     endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
     general = writer.of(requests.put_object(key, body, {**headers, checksum[0]: checksum[1]}))
-    short = PutHeadWriter(endpoint, writer.signer)
+    short = PlainHeadWriter(endpoint, writer.signer)
 
     put = Put(1, key, body, headers, "f", checksum)
     assert [sorted(short.of(put).split(b"\r\n")) for _ in range(2)] == [sorted(general.split(b"\r\n"))] * 2
@@ -170,10 +170,10 @@ def test_the_head_is_the_one_of_the_general_way(
 
 def test_each_second_and_each_checksum_has_a_form_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_700_000_000.0]
-    monkeypatch.setattr(put_heads.time, "time", lambda: now[0])
+    monkeypatch.setattr(plain_heads.time, "time", lambda: now[0])
     signer = HeadWriter(ENDPOINT).signer
     assert signer is not None
-    writer = PutHeadWriter(ENDPOINT, signer)
+    writer = PlainHeadWriter(ENDPOINT, signer)
     first = writer.of(Put(1, "a", BODY, {}, "f", (NAME, CRC)))
     now[0] += 1
     second = writer.of(Put(1, "a", BODY, {}, "f", (NAME, CRC)))
@@ -194,7 +194,7 @@ def test_a_form_that_a_text_would_break_is_refused(headers: dict[str, str], base
     signer = HeadWriter(endpoint).signer
     assert signer is not None
     with pytest.raises(UnsafeTextError):
-        PutHeadWriter(endpoint, signer).of(Put(1, "a", BODY, headers, "f", (NAME, CRC)))
+        PlainHeadWriter(endpoint, signer).of(Put(1, "a", BODY, headers, "f", (NAME, CRC)))
 
 
 # --- over a socket -------------------------------------------------------------------------

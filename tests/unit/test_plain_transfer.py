@@ -13,11 +13,11 @@ from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Reason, Result, SourceObject, StoredResult, Work, WrittenVersion
 from s3batch.objects.attributes import AttributeRules
 from s3batch.quirks import TAGS, Quirk, QuirkKind, Quirks
-from s3batch.s3 import clock, put_heads, requests
+from s3batch.s3 import clock, plain_heads, requests
 from s3batch.s3.answer_forms import AnswerForm
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.plain_copy import PlainCopy
-from s3batch.s3.put_heads import PutHeadWriter
+from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError
 from s3batch.settings.table import Settings
@@ -126,14 +126,14 @@ class Copy(PlainCopy):
 def test_the_head_is_the_one_of_the_general_way(
     key: str, headers: dict[str, str], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(put_heads.time, "time", lambda: 1_700_000_000.9)
+    monkeypatch.setattr(plain_heads.time, "time", lambda: 1_700_000_000.9)
     monkeypatch.setattr(clock, "offsets", {("127.0.0.1", 1): 7.0})
     endpoint = ENDPOINT._replace(**changes)
     writer = HeadWriter(endpoint)
     assert writer.signer is not None
     pinned = {**headers, "x-amz-copy-source-if-match": f'"{ETAG}"'}
     general = writer.of(requests.copy_object(key, "from", pinned, f"x/{key}"))
-    short = PutHeadWriter(endpoint, writer.signer)
+    short = PlainHeadWriter(endpoint, writer.signer)
 
     copy = Copy(1, key, headers, "f", requests.name_copy_source("from", f"x/{key}"), ETAG)
 
@@ -145,7 +145,7 @@ def test_a_value_that_breaks_a_header_is_refused() -> None:
     signer = HeadWriter(ENDPOINT).signer
     assert signer is not None
     with pytest.raises(UnsafeTextError):
-        PutHeadWriter(ENDPOINT, signer).of(Copy(1, "a", {}, "f", "/b/a", "x\r\nevil: 1"))
+        PlainHeadWriter(ENDPOINT, signer).of(Copy(1, "a", {}, "f", "/b/a", "x\r\nevil: 1"))
 
 
 # --- over a socket -------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class ExchangeResponse(NamedTuple):
     gone: str = ""
     """Why there is no worker any more; empty while there is one."""
     stored: Sequence[ShortRow] = ()
-    """Further results: of plain uploads and copies that worked."""
+    """Further results: of plain uploads, downloads and copies that worked."""
 
 
 def make_empty_response(gone: str = "") -> ExchangeResponse:

@@ -31,7 +31,7 @@ _PAYLOAD = "\1payload\1"
 _FORMS_KEPT = 4096
 
 
-class _PutForm(NamedTuple):
+class _PlainForm(NamedTuple):
     names: tuple[str, ...]
     """Of the headers with values of their own."""
     canonical: str
@@ -42,7 +42,7 @@ class _PutForm(NamedTuple):
     """Line breaks of the canonical request."""
 
 
-class PutHeadWriter:
+class PlainHeadWriter:
     """Writes the heads of plain requests to one endpoint, signed with its credentials."""
 
     def __init__(self, endpoint: Endpoint, signer: Signer) -> None:
@@ -52,7 +52,7 @@ class PutHeadWriter:
         self._front = endpoint.path("k")[:-1]
         """The path before each key."""
         self._second = -1
-        self._forms: dict[str, _PutForm] = {}
+        self._forms: dict[str, _PlainForm] = {}
         """Of that second, by the fingerprint of the attributes."""
 
     def of(self, request: PlainRequest) -> bytes:
@@ -76,7 +76,7 @@ class PutHeadWriter:
         length = (len(body),) if request.method == "PUT" else ()
         return (form.lines % (path, *request.values, *hashes, signature, *length)).encode("utf-8", "surrogateescape")
 
-    def _make_form(self, request: PlainRequest) -> _PutForm:
+    def _make_form(self, request: PlainRequest) -> _PlainForm:
         refuse_breaks("the path", self._front)  # keys are encoded
         places = [_PLACE % number for number in range(len(request.names))]
         headers = {
@@ -94,7 +94,7 @@ class PutHeadWriter:
         head = _make_template(f" HTTP/1.1\r\n{lines}authorization: {form.authorization}", [*places, *payloads])
         breaks = canonical.count("\n") + 1
         length = "\r\ncontent-length: %d" if request.method == "PUT" else ""
-        return _PutForm(
+        return _PlainForm(
             request.names, f"{request.method}\n%s{canonical}", f"{request.method} %s{head}%s{length}{HEAD_END}", breaks
         )
 
