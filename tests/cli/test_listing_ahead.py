@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.test_journal_trust import KEYS, QUICK
-from tests.rig.fake_s3 import FakeS3, Reply, error
+from tests.rig.fake_s3 import FakeS3, Reply, Stored, error
 
 OBJECTS = 4500
 
@@ -56,3 +61,53 @@ def test_a_listing_by_the_keys_of_the_last_one_is_whole(call, workspace: Path) -
         (workspace / "tree" / "00007").write_text("content")
         sync("--delete")
         assert set(objects) == {"site/00007"}
+
+
+def make_stored(body: bytes) -> Stored:
+    return Stored(body, hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+
+def make_manifest(names: list[str]) -> bytes:
+    rows = [{"s3batch": "manifest", "version": 1, "target": "b/site/"}]
+    rows += [[name, "0" * 32, 7, 1.0, "", 7, ""] for name in names]
+    lines = b"".join(json.dumps(row).replace(", ", ",").encode() + b"\n" for row in rows)
+    return gzip.compress(
+        lines + json.dumps({"blake2b": hashlib.blake2b(lines, digest_size=32).hexdigest()}).encode() + b"\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("makes", "starts"),
+    [
+        pytest.param(make_manifest, ["site/00998", "site/01998", "site/02998"], id="whole"),
+        pytest.param(lambda names: make_manifest(names[::2]), ["site/00998"], id="of other objects"),
+        pytest.param(lambda names: make_manifest(names[2000:]), [], id="without the first page"),
+        pytest.param(lambda names: make_manifest(names)[:9000], [], id="cut"),
+        pytest.param(lambda _: b"something", [], id="no manifest"),
+        pytest.param(None, [], id="none"),
+    ],
+)
+def test_a_machine_without_a_journal_lists_by_the_keys_of_the_manifest(call, workspace: Path, makes, starts) -> None:
+    (workspace / "tree").mkdir()
+    (workspace / "tree" / "a file").write_text("content")
+    names = [f"{number:05d}" for number in range(OBJECTS)]
+    with FakeS3() as store:
+        objects = store.objects.setdefault("b", {})
+        objects |= {f"site/{name}": make_stored(b"content") for name in names}
+        if makes:
+            objects["site/.s3batch/manifest"] = make_stored(makes(names))
+
+        ran = call(
+            "sync", "tree", "s3://b/site", "--object-manifest", "--delete", "--json",
+            env={**KEYS, **QUICK, "S3BATCH_ENDPOINT_URL": store.url},
+        )  # fmt: skip
+
+        asked = [each.query.get("start-after", "") for each in store.requests if each.name == "ListObjectsV2"]
+        fetched = [each.key for each in store.requests if each.name == "GetObject"]
+        assert ran.code == 0, ran.err
+        assert sorted(objects) == ["site/.s3batch/manifest", "site/a file"]
+        assert ran.json["operations"]["delete"]["done"] == OBJECTS
+    assert (
+        sorted(start for start in asked if start.removeprefix("site/").isdigit()) == starts
+    )  # those before deletes differ
+    assert fetched == ["site/.s3batch/manifest"]

@@ -40,6 +40,7 @@ from s3batch.worker.delete_check import DeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from s3batch.commands.sync.object_manifest import PageEnds
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
     from s3batch.coordinator.job_description import Document
@@ -96,6 +97,8 @@ class SyncJob(DirectionJob):
         """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
         self.paths = paths
         """The list of files that was read; a resumed job finds it in the journal."""
+        self._page_ends: PageEnds | None = None
+        """What guesses the pages of the listing, if the manifest does."""
 
     @property
     def bucket(self) -> Bucket:
@@ -311,14 +314,23 @@ class SyncJob(DirectionJob):
 
     def _pages(self) -> Iterator[ListingPage]:
         try:
-            guess_end = self.journal.objects.listing.guess_page_end
-            yield from self.bucket.list_objects(self.wanted.listed, guess_end=guess_end)
+            yield from self.bucket.list_objects(self.wanted.listed, guess_end=self._choose_guess())
         except EndpointError as error:
             if error.code not in permissions.DENIED:
                 raise
             raise JobFailedError(
                 error.message, hint=error.hint
             ) from error  # the sign-in worked, so a permission is missing
+
+    def _choose_guess(self) -> Callable[[str], str | None]:
+        """Return what guesses the ends of pages: the last listing, or the manifest of the last one of another machine."""
+        if self.settings.object_manifest:
+            from s3batch.commands.sync.object_manifest import guess_page_ends  # noqa: PLC0415 - few jobs keep one
+
+            self._page_ends = guess_page_ends(self.wanted, self.journal, self.bucket)
+            if self._page_ends is not None:
+                return self._page_ends.guess
+        return self.journal.objects.listing.guess_page_end
 
     def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Record the listing, a page at each step."""
@@ -335,7 +347,8 @@ class SyncJob(DirectionJob):
         if self.settings.object_manifest:
             from s3batch.commands.sync.object_manifest import fetch_manifest  # noqa: PLC0415 - few jobs keep one
 
-            fetch_manifest(self.wanted, self.journal, self.bucket)
+            early, self._page_ends = self._page_ends.answer if self._page_ends else None, None
+            fetch_manifest(self.wanted, self.journal, self.bucket, early)
         self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------

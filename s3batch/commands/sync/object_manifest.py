@@ -1,6 +1,7 @@
 """``object_manifest``: the journal's facts about every object, kept in the bucket for a runner without a journal.
 
     LIST, GET of the manifest ── facts of the objects that are listed as they were written ──> journal ──> plan
+    a page, GET of the manifest ── every thousandth key ──> further pages, several at once
 
 With it a fresh checkout needs no HEAD for an object that is unchanged since s3batch wrote it. Its attributes are known,
 and its file is compared by reading it. The manifest is a cache: where the listing differs, the listing counts, and a
@@ -22,6 +23,7 @@ import hashlib
 import io
 import json
 import zlib
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
@@ -29,6 +31,7 @@ from s3batch.model import FILE, Attributes, KnownObject, Stamp
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3.faults import RequestError
+from s3batch.settings.s3_limits import LISTING_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.requests import Body
+    from s3batch.s3.requests import Body, Response
 
 NAME = f"{KEPT}manifest"
 VERSION = 1
@@ -54,8 +57,43 @@ class DamagedManifestError(Exception):
     """This is no manifest, or not all of one."""
 
 
-def fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
-    """Read the manifest after the listing, if the journal does not know it."""
+class PageEnds:
+    """The keys at which pages of the listing end, as a manifest that the journal does not know has them."""
+
+    def __init__(self, wanted: SyncSpec, bucket: Bucket) -> None:
+        self.answer: Response | None = None
+        """The manifest, once it was read."""
+        self._wanted = wanted
+        self._bucket = bucket
+        self._ends: dict[str, str] | None = None
+        """For the key that a page begins after, the last key of that page."""
+
+    def guess(self, start: str) -> str | None:
+        """Return the last key of the page after the key ``start``; ``None`` where the manifest does not tell it."""
+        if self._ends is None:
+            try:
+                self._ends = dict(pairwise(self._read(start)))
+            except (RequestError, EndpointError, DamagedManifestError):
+                self._ends = {}  # fetch_manifest tells why
+        return self._ends.get(start)
+
+    def _read(self, start: str) -> Iterator[str]:
+        wanted = self._wanted
+        self.answer = self._bucket.get(wanted.prefix + NAME)
+        if self.answer is None:
+            return
+        names = _find_page_ends(self.answer.body, _manifest_header(wanted), start[len(wanted.prefix) :])
+        yield from (wanted.prefix + name for name in names)
+
+
+def guess_page_ends(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> PageEnds | None:
+    """Return what guesses the pages of the listing; ``None`` where the journal does so, or there is no manifest."""
+    is_used = _keeps_manifest(wanted) and wanted.settings.trust_journal
+    return None if not is_used or _remembered_digest(wanted, journal) else PageEnds(wanted, bucket)
+
+
+def fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket, early: Response | None) -> None:
+    """Read the manifest after the listing, if the journal does not know it. ``early`` is one that was read before."""
     if not (_keeps_manifest(wanted) and wanted.settings.trust_journal):
         return
     key = wanted.prefix + NAME
@@ -63,7 +101,8 @@ def fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     if listed is None or listed.etag == _remembered_digest(wanted, journal).get("etag"):
         return
     try:
-        answer = bucket.get(key, listed.size)
+        is_listed_one = early is not None and early.headers.get("etag", "").strip('"') == listed.etag
+        answer = early if is_listed_one else bucket.get(key, listed.size)
         if answer is None:
             return
         with journal.batch():  # a damaged end makes the facts before it worthless
@@ -165,6 +204,30 @@ def _load_facts(body: Body, header: dict[str, Any], prefix: str, take: Callable[
             return _confirm_digest(b"{" + last.partition(b"\n")[0], digest.hexdigest())
         lines = b""
     raise DamagedManifestError("its end is missing")
+
+
+def _find_page_ends(body: Body, header: dict[str, Any], start: str) -> Iterator[str]:
+    """Yield ``start``, and from there on each name that ends a page of a listing."""
+    blocks = _read_line_blocks(body)
+    first, _, lines = next(blocks, b"").partition(b"\n")
+    if _decode_line(first) != header:
+        raise DamagedManifestError("it belongs to another target or another version of s3batch")
+    mark, skip = b"[%b," % json.dumps(start).encode(), -1
+    for block in chain([lines], blocks):
+        rows = block.splitlines()
+        if skip < 0:
+            skip = next((number for number, row in enumerate(rows) if row.startswith(mark)), -1)
+            if skip < 0:
+                continue
+        yield from (_read_name(row) for row in rows[skip::LISTING_PAGE] if row.startswith(b"["))
+        skip = (skip - len(rows)) % LISTING_PAGE
+
+
+def _read_name(line: bytes) -> str:
+    row = _decode_line(line)
+    if not (isinstance(row, list) and row and isinstance(row[0], str)):
+        raise DamagedManifestError("it is damaged: a line without a name")
+    return row[0]
 
 
 def _read_line_blocks(body: Body) -> Iterator[bytes]:
