@@ -82,6 +82,16 @@ def make_manifest(names: list[str]) -> bytes:
         pytest.param(make_manifest, ["site/00998", "site/01998", "site/02998"], id="whole"),
         pytest.param(lambda names: make_manifest(names[::2]), ["site/00998"], id="of other objects"),
         pytest.param(lambda names: make_manifest(names[2000:]), [], id="without the first page"),
+        pytest.param(
+            lambda names: make_manifest([*names[:2998], "\ud800", *names[2999:]]),
+            ["site/00998", "site/01998"],
+            id="a name that is no text",
+        ),
+        pytest.param(
+            lambda names: make_manifest([*names[:999], *names[:999] * 3]),
+            ["site/00000", "site/00998"],
+            id="in no order",
+        ),
         pytest.param(lambda names: make_manifest(names)[:9000], [], id="cut"),
         pytest.param(lambda _: b"something", [], id="no manifest"),
         pytest.param(None, [], id="none"),

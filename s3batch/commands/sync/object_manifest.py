@@ -27,6 +27,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
+from s3batch.journal.database import make_all_bindable
 from s3batch.model import FILE, Attributes, KnownObject, Stamp
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
@@ -219,7 +220,10 @@ def _find_page_ends(body: Body, header: dict[str, Any], start: str) -> Iterator[
             skip = next((number for number, row in enumerate(rows) if row.startswith(mark)), -1)
             if skip < 0:
                 continue
-        yield from (_read_name(row) for row in rows[skip::LISTING_PAGE] if row.startswith(b"["))
+        for row in rows[skip::LISTING_PAGE]:
+            if row.startswith(b"{") or not make_all_bindable([name := _read_name(row)]):
+                return  # the last line, or a name in no order that text has
+            yield name
         skip = (skip - len(rows)) % LISTING_PAGE
 
 
@@ -261,6 +265,7 @@ def _parse_facts(lines: bytes, prefix: str) -> Facts:
             local = new(Stamp, (FILE, int(local_size), 0, 0, 0, 0))  # no file of this machine: only content is known
             known = (str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
             facts.append((prefix + name, new(KnownObject, known)))
+        "".join([key for key, _ in facts]).encode("utf-8", "surrogateescape")  # no store has a key of other surrogates
     except (TypeError, ValueError, OverflowError) as error:
         raise DamagedManifestError(f"it is damaged: {error}") from error
     return facts
