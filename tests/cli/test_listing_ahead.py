@@ -84,7 +84,7 @@ def make_manifest(names: list[str]) -> bytes:
         pytest.param(lambda names: make_manifest(names[2000:]), [], id="without the first page"),
         pytest.param(
             lambda names: make_manifest([*names[:2998], "\ud800", *names[2999:]]),
-            ["site/00998", "site/01998"],
+            ["site/00998"],
             id="a name that is no text",
         ),
         pytest.param(
