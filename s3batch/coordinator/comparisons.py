@@ -111,14 +111,14 @@ class Comparisons:
         self._facts += equal
         if len(self._facts) >= _FACTS_AT_ONCE or not self.open:
             self.write_facts()
-        before = self._journal.objects.find_done_before([file.key for (file, _), _ in equal])
+        before = self._journal.facts.find_done_before([file.key for (file, _), _ in equal])
         others = [each.to_operation() for each, date in ended if date == UNKNOWN] if len(equal) < len(files) else []
         return SettledFiles(len(equal), any(date > ON_RECORD for date in dates), len(before), others)
 
     def write_facts(self) -> None:
         """Have the journal hold what is known of equal files."""
         facts, self._facts = self._facts, []
-        self._journal.objects.learn_equal(facts)
+        self._journal.facts.learn_equal(facts)
 
     def clear(self) -> None:
         """Forget the files that wait: the job stops."""

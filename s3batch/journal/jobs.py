@@ -16,6 +16,7 @@ from typing import Any
 from s3batch.errors import SettingsError
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
+from s3batch.journal.facts import ObjectFacts
 from s3batch.journal.job_table import Job, JobTable
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
@@ -30,9 +31,9 @@ _TIMEOUT = 60.0
 class Jobs:
     """The jobs of a journal, and the one at work. Every method that writes commits, unless a batch is open."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a journal
         self, store: Database, transaction: Transaction, current: CurrentJob, table: JobTable,
-        operations: Operations, objects: Objects, *, is_rehearsal: bool, at_once: int,
+        operations: Operations, objects: Objects, facts: ObjectFacts, *, is_rehearsal: bool, at_once: int,
     ) -> None:  # fmt: skip
         """``at_once``: see :attr:`JournalLimits.taken_at_once`."""
         self._store = store
@@ -42,6 +43,7 @@ class Jobs:
         self._current = current
         self._operations = operations
         self._objects = objects
+        self._facts = facts
         self._is_rehearsal = is_rehearsal
         self._heard: Callable[[str], None] = lambda _: None
 
@@ -127,7 +129,7 @@ class Jobs:
         for first in range(start, job.after_operation, self._at_once):
             last = min(first + self._at_once, job.after_operation)
             with self._transaction.batch():
-                self._objects.learn(dead, first, last, started, late)
+                self._facts.learn(dead, first, last, started, late)
                 more = self._operations.take_over(dead, first, last, deletes=deletes, closes=not job.is_planned_once)
                 if job.takes:
                     self._objects.mark_planned(job.number, job.takes, max(first, self._current.floor), last)
@@ -153,7 +155,7 @@ class Jobs:
         job, floor, last = self._current.job, self._current.floor, self._operations.last
         for first in range(floor, last, self._at_once):  # a signal may end it between two
             with self._transaction.batch():
-                self._objects.learn([job.number], first, min(first + self._at_once, last), job.started, late)
+                self._facts.learn([job.number], first, min(first + self._at_once, last), job.started, late)
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands, and the time where it is a state that ends a run."""

@@ -25,12 +25,14 @@ from s3batch.files import private
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, do_nothing, make_bindable, open_database, open_read_only
 from s3batch.journal.doubts import Doubts
+from s3batch.journal.facts import ObjectFacts
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.lock import JournalLock
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
+from s3batch.journal.orphans import Orphans
 from s3batch.journal.outcomes import Outcomes
 from s3batch.journal.rehearsal import open_rehearsal
 from s3batch.journal.samples import Samples
@@ -73,8 +75,10 @@ class Journal:
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
+        self.facts = ObjectFacts(*parts, self.objects)
+        self.orphans = Orphans(store, self._transaction, self.objects)
         self.jobs = Jobs(
-            *parts, table, self.operations, self.objects,
+            *parts, table, self.operations, self.objects, self.facts,
             is_rehearsal=bool(stands_for), at_once=limits.taken_at_once,
         )  # fmt: skip
 

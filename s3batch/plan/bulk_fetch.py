@@ -39,7 +39,7 @@ class BulkFetchDecision:
         self._objects = journal.objects
         self._tree = tree
         self._selects = not (wanted.limits or wanted.selection.runs)
-        self._trusts = wanted.settings.trust_journal and (wanted.settings.dry_run or journal.objects.has_facts())
+        self._trusts = wanted.settings.trust_journal and (wanted.settings.dry_run or journal.facts.has_facts())
         """A rehearsal gets its facts with the listing."""
 
     def select_files(self, objects: Sequence[ListedObject]) -> Files | None:

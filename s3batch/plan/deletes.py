@@ -93,7 +93,7 @@ def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[Liste
 def _find_marks(wanted: SyncSpec, journal: Journal) -> OwnMarks:
     """Return the marks of s3batch among the objects without a file."""
     marks = OwnMarks()
-    for key in () if wanted.is_one_key else journal.objects.find_orphans_with(wanted.prefix, MARKED_BY):
+    for key in () if wanted.is_one_key else journal.orphans.find_orphans_with(wanted.prefix, MARKED_BY):
         marks.see(key)
     return marks
 
@@ -138,11 +138,11 @@ def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterat
     protected = collect_protected_keys(wanted.redirects) | {wanted.prefix}  # a folder's marker, as consoles make them
     limits, now, selects = wanted.limits, journal.jobs.current.store_date, wanted.selects
     own, paths = marks.owns, wanted.key_paths
-    for batch in journal.objects.read_orphans(wanted.prefix):
+    for batch in journal.orphans.read_orphans(wanted.prefix):
         if limits:
             batch = [each for each in batch if not limits.hides(each.size, each.modified, now)]  # noqa: PLW2901
         keys = [each.key for each in batch]
-        vetoes = UnreadablePaths(journal.objects.find_kept(keys))
+        vetoes = UnreadablePaths(journal.orphans.find_kept(keys))
         covers = vetoes.covers if vetoes.paths else None
         if not (covers or marks) and protected.isdisjoint(keys) and are_plain_keys(wanted, keys):
             if batch:

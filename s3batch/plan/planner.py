@@ -196,7 +196,7 @@ class Planner:
         if len(quiet):
             quiet_keys = self.wanted.keys(quiet.paths) if len(left) else keys
             if self.wanted.settings.delete:
-                self.journal.objects.mark_seen(quiet_keys)
+                self.journal.orphans.mark_seen(quiet_keys)
             count_decided(self.journal, self.totals, quiet.sizes, quiet_keys)
         return left
 
@@ -218,7 +218,7 @@ class Planner:
     def _claim(self, keys: Sequence[str]) -> set[str]:
         """Note that these keys are no orphans; return those that a dead job has planned an operation for."""
         if self.wanted.settings.delete:
-            self.journal.objects.mark_seen(keys)
+            self.journal.orphans.mark_seen(keys)
         return self.journal.objects.find_planned_before(keys)
 
     def _decide_left(self, left: Sequence[Any], planned: set[str], sizes: Sequence[int]) -> list[Operation]:
@@ -273,7 +273,7 @@ class Planner:
         """Give the problems since the last batch to the journal, so that memory does not grow with them."""
         kept = walked.take_kept()
         if kept and self.wanted.settings.delete:
-            self.journal.objects.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
+            self.journal.orphans.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
         if not (problems := walked.take_problems()):
             return
         planned = self._plan_problems(problems)
@@ -331,7 +331,7 @@ def record_failures(planner: AnyPlanner, operations: list[Operation], causes: Se
 
 def count_decided(journal: Journal, totals: Totals, sizes: Sequence[int], quiet: Sequence[str]) -> None:
     """Count files or objects that are decided, by their sizes; ``quiet`` are the keys that need nothing."""
-    unchanged = len(quiet) - len(journal.objects.find_done_before(quiet))
+    unchanged = len(quiet) - len(journal.facts.find_done_before(quiet))
     totals.unchanged += unchanged
     journal.jobs.add_tally(files=len(sizes), bytes=sum(sizes), unchanged=unchanged)
 

@@ -96,7 +96,7 @@ class TransferPlanner(Planner):
             return entries
         hidden = [each for each in entries if limits.hides(each.size, each.modified, now)]
         if self.wanted.settings.delete:
-            self.journal.objects.mark_seen([self.wanted.key(each.path) for each in hidden])
+            self.journal.orphans.mark_seen([self.wanted.key(each.path) for each in hidden])
         return [each for each in entries if not limits.hides(each.size, each.modified, now)]
 
     def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:

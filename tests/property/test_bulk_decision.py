@@ -88,7 +88,7 @@ def lay(journal: Journal, wanted: SyncSpec, cases: list[Case], *, is_listed_late
     known = [(key, case) for key, case in named if case.known]
     journal.objects.record_listing([ListedObject(key, case.known[1], case.known[0], 99.0) for key, case in known])
     journal.objects.complete_listing()
-    journal.objects.take_facts(
+    journal.facts.take_facts(
         [
             (key, KnownObject(etag, size, local, written, wanted.rules.fingerprint(case.path) if same else "other", checksum))
             for key, case in known

@@ -103,7 +103,7 @@ def lay(journal: Journal, root: Path, cases: list[Case]) -> None:
             journal.objects._store.execute(
                 "UPDATE object SET known_etag = '-' WHERE key = CAST(? AS TEXT)", (os.fsencode(key),)
             )
-        journal.objects.take_facts([(key, known)])
+        journal.facts.take_facts([(key, known)])
 
 
 @pytest.fixture

@@ -200,9 +200,9 @@ def test_orphans_are_the_set_difference_below_the_prefix(listed, seen, earlier, 
             journal.objects.begin_listing()
             journal.objects.record_listing([ListedObject(key, size, "e", 1.0) for key, size in objects.items()])
             journal.objects.complete_listing()
-        journal.objects.mark_seen(sorted(seen))
+        journal.orphans.mark_seen(sorted(seen))
 
-        orphans = [each for page in journal.objects.read_orphans(prefix) for each in page]
+        orphans = [each for page in journal.orphans.read_orphans(prefix) for each in page]
 
         assert {each.key: each.size for each in orphans} == {
             key: size

@@ -79,7 +79,7 @@ def test_facts_from_elsewhere_are_believed_of_objects_that_are_listed_just_so(jo
     begin(journal)
     listed(journal, ListedObject("t/a", 3, "e1", 40.0), ListedObject("t/b", 3, "other", 40.0))
 
-    journal.objects.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
+    journal.facts.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
 
     assert journal.objects.look_up(["t/a"])["t/a"][1] == FOREIGN
     assert journal.objects.look_up(["t/b"])["t/b"][1] is None
@@ -92,11 +92,11 @@ def test_our_own_facts_are_not_overwritten_unless_they_are_stale(journal) -> Non
     journal.jobs.learn_facts()
     own = journal.objects.look_up(["t/a"])["t/a"][1]
     listed(journal, ListedObject("t/a", 3, "e", 50.0))
-    journal.objects.take_facts([("t/a", FOREIGN._replace(etag="e"))])
+    journal.facts.take_facts([("t/a", FOREIGN._replace(etag="e"))])
     assert journal.objects.look_up(["t/a"])["t/a"][1] == own
 
     listed(journal, ListedObject("t/a", 3, "e1", 60.0))
-    journal.objects.take_facts([("t/a", FOREIGN)])
+    journal.facts.take_facts([("t/a", FOREIGN)])
     assert journal.objects.look_up(["t/a"])["t/a"][1] == FOREIGN
 
 
@@ -106,12 +106,12 @@ def test_facts_are_those_of_objects_that_are_there(journal) -> None:
         journal, ListedObject("t/kept", 3, "e1", 40.0), ListedObject("t/gone", 3, "e1", 40.0), ListedObject("t/foreign", 3, "x", 40.0),
         ListedObject("u/outside", 3, "e1", 40.0),
     )  # fmt: skip
-    journal.objects.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
+    journal.facts.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
     do(journal, Kind.UPLOAD, "t/new")
     do(journal, Kind.DELETE, "t/gone")
     journal.jobs.learn_facts()
 
-    assert [key for page in journal.objects.read_facts("t/") for key, _ in page] == ["t/kept", "t/new"]
+    assert [key for page in journal.facts.read_facts("t/") for key, _ in page] == ["t/kept", "t/new"]
 
 
 def test_a_fact_of_an_object_that_somebody_removed_is_not_told(journal) -> None:
@@ -121,7 +121,7 @@ def test_a_fact_of_an_object_that_somebody_removed_is_not_told(journal) -> None:
     begin(journal)
     listed(journal, ListedObject("t/a", 3, "e", 50.0))
 
-    assert [key for page in journal.objects.read_facts("t/") for key, _ in page] == ["t/a"]
+    assert [key for page in journal.facts.read_facts("t/") for key, _ in page] == ["t/a"]
 
 
 def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> None:

@@ -147,7 +147,7 @@ def test_the_walk_is_told_which_keys_have_an_operation_and_which_are_done(journa
 
     asked = ["done", "failed", "gone", "leased", "compare", "pending", "last", "go", "old", "never seen"]
     assert journal.objects.find_planned_before(asked) == {"failed", "leased", "compare", "pending", "last"}
-    assert journal.objects.find_done_before(asked) == {"done"}
+    assert journal.facts.find_done_before(asked) == {"done"}
     assert journal.objects.look_up(["done"])["done"][1].etag == "e"
 
 
@@ -310,7 +310,7 @@ def test_a_new_sync_takes_the_operations_and_not_the_history(journal):
     begin(journal)
     list(journal.jobs.take_over())
 
-    assert (journal.jobs.list_continued(), journal.objects.find_done_before(["done"])) == ([], set())
+    assert (journal.jobs.list_continued(), journal.facts.find_done_before(["done"])) == ([], set())
 
 
 def test_a_job_that_was_superseded_is_never_continued(journal):

@@ -72,7 +72,7 @@ def test_a_look_up_answers_for_every_key(journal):
 
 
 def test_where_nothing_is_listed_or_known_every_key_is_answered_with_nothing(journal):
-    journal.objects.mark_seen(["a", ODD])
+    journal.orphans.mark_seen(["a", ODD])
 
     assert journal.objects.look_up(["a", ODD]) == {"a": NOTHING, ODD: NOTHING}
 
@@ -98,25 +98,25 @@ def test_the_last_word_of_a_listing_about_a_key_counts(journal):
 
 def test_an_older_listing_does_not_count(journal):
     list_again(journal, listed("old"), listed("both", 1))
-    journal.objects.mark_seen(["both"])
+    journal.orphans.mark_seen(["both"])
 
     list_again(journal, listed("both", 2))
 
     assert journal.objects.look_up(["old", "both"]) == {"old": NOTHING, "both": (listed("both", 2), None)}
     assert journal.objects.count_listed() == 1
-    assert list(journal.objects.read_orphans("")) == [[listed("both", 2)]]
+    assert list(journal.orphans.read_orphans("")) == [[listed("both", 2)]]
 
 
 def test_orphans_are_what_is_listed_below_the_prefix_and_was_not_seen(journal):
     inside = ["site/", "site/a", "site/b/c", "site/~", "site/\U0001f600", "site/\uffff"]
     outside = ["site", "site-old/a", "site0", "sita/", "\U0001f600"]
     list_again(journal, *map(listed, [*inside, *outside]))
-    journal.objects.mark_seen(["site/b/c", "site-old/a", "site/never listed"])
+    journal.orphans.mark_seen(["site/b/c", "site-old/a", "site/never listed"])
 
-    orphans = [each.key for page in journal.objects.read_orphans("site/") for each in page]
+    orphans = [each.key for page in journal.orphans.read_orphans("site/") for each in page]
 
     assert sorted(orphans) == sorted(set(inside) - {"site/b/c"})
-    assert sum(map(len, journal.objects.read_orphans(""))) == len(inside) + len(outside) - 2
+    assert sum(map(len, journal.orphans.read_orphans(""))) == len(inside) + len(outside) - 2
 
 
 def test_orphans_come_in_pages_while_deletes_are_added(journal):
@@ -124,7 +124,7 @@ def test_orphans_come_in_pages_while_deletes_are_added(journal):
     list_again(journal, *map(listed, keys))
 
     pages = []
-    for page in journal.objects.read_orphans("site/"):
+    for page in journal.orphans.read_orphans("site/"):
         pages.append(len(page))
         journal.operations.add([Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE) for each in page])
 
@@ -134,10 +134,10 @@ def test_orphans_come_in_pages_while_deletes_are_added(journal):
 
 def test_names_that_are_not_utf8_are_listed_and_seen_like_others(journal):
     list_again(journal, listed("site/a"), listed(ODD), listed(ODD + "\udcff"))
-    journal.objects.mark_seen(["site/a", ODD])
+    journal.orphans.mark_seen(["site/a", ODD])
 
-    assert list(journal.objects.read_orphans(ODD)) == [[listed(ODD + "\udcff")]]
-    assert list(journal.objects.read_orphans("site/")) == [[listed(ODD + "\udcff")]]
+    assert list(journal.orphans.read_orphans(ODD)) == [[listed(ODD + "\udcff")]]
+    assert list(journal.orphans.read_orphans("site/")) == [[listed(ODD + "\udcff")]]
 
 
 UPLOAD = Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", 10, stamp(10))
@@ -211,7 +211,7 @@ def test_a_fact_is_known_though_the_object_is_not_listed(journal):
     journal.jobs.learn_facts()
 
     assert journal.objects.look_up(["k"])["k"] == (None, KnownObject("new", 10, stamp(10), 200.0, "f", "c"))
-    assert (journal.objects.count_listed(), list(journal.objects.read_orphans(""))) == (0, [])
+    assert (journal.objects.count_listed(), list(journal.orphans.read_orphans(""))) == (0, [])
 
 
 def test_a_copy_keeps_the_size_of_the_file_it_was_made_from(journal):
@@ -305,31 +305,31 @@ def test_files_found_equal_in_bulk_become_facts(journal):
     list_again(journal, listed("a", etag="e", modified=100.5), listed("b", etag="e"), listed("c", etag="other"))
     equal = [FileToCompare(key, key, stamp(10), "e", None) for key in "abcd"]
 
-    journal.objects.learn_equal(
+    journal.facts.learn_equal(
         [(Comparison(file, "print"), date) for file, date in zip(equal, (0, 7.0, 7.0, 7.0), strict=True)]
     )
 
     assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 100.5, "print", "")
     assert fact(journal, "b") == KnownObject("e", 10, stamp(10), 7.0, "print", "")
     assert (fact(journal, "c"), fact(journal, "d")) == (None, None), "listed as another object, and not listed"
-    assert journal.objects.asked == 3
+    assert journal.facts.asked == 3
 
 
 def test_a_fact_found_on_record_keeps_its_time_and_checksum(journal):
     list_again(journal, listed("a", etag="e"), listed("b", etag="new"))
     before = [(key, KnownObject("e", 10, stamp(10, ctime_ns=0), 42.0, "print", "sum")) for key in "ab"]
-    journal.objects.take_facts(before)
+    journal.facts.take_facts(before)
 
-    journal.objects.learn_equal([(Comparison(FileToCompare("a", "a", stamp(10), "e", "sum"), "print"), 0.0)])
+    journal.facts.learn_equal([(Comparison(FileToCompare("a", "a", stamp(10), "e", "sum"), "print"), 0.0)])
 
     assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 42.0, "print", "sum")
-    assert journal.objects.asked == 0
+    assert journal.facts.asked == 0
 
 
 def test_a_file_too_young_to_be_trusted_is_read_again_next_time(journal):
     young = stamp(10)._replace(ctime_ns=int((journal.jobs.current.started + 1) * 1e9))
     list_again(journal, listed("a", etag="e"))
 
-    journal.objects.learn_equal([(Comparison(FileToCompare("a", "a", young, "e", None), "p"), 7.0)])
+    journal.facts.learn_equal([(Comparison(FileToCompare("a", "a", young, "e", None), "p"), 7.0)])
 
     assert fact(journal, "a").local == young._replace(ctime_ns=0)

@@ -94,7 +94,7 @@ def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
         [Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True
     )
     journal.operations.settle([(State.DONE, Result(row.id, etag="e", date=5.0)) for row in rows])
-    pieces, learn = [], journal.objects.learn
+    pieces, learn = [], journal.facts.learn
 
     def learned(jobs, first, last, *more) -> None:
         pieces.append((first, last))
@@ -102,11 +102,11 @@ def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
         if len(pieces) == 3:
             raise InterruptedJobError(signal.SIGINT)
 
-    monkeypatch.setattr(journal.objects, "learn", learned)
+    monkeypatch.setattr(journal.facts, "learn", learned)
     with pytest.raises(InterruptedJobError):
         journal.jobs.learn_facts()
     assert pieces == [(0, 10), (10, 20), (20, 30)]
-    monkeypatch.setattr(journal.objects, "learn", learn)
+    monkeypatch.setattr(journal.facts, "learn", learn)
 
     journal.jobs.begin("sync", "/src", "bucket/", "http://s3", {}, "1")
     list(journal.jobs.take_over())

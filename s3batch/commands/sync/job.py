@@ -290,7 +290,7 @@ class SyncJob(DirectionJob):
         if blocking := planning.blocked.find_blocking(planning.walked):
             coordinator.add(blocking)
             coordinator.run(Stage.DELETE)
-            self.journal.objects.mark_seen([each.key for each in blocking])  # they are no orphans any more
+            self.journal.orphans.mark_seen([each.key for each in blocking])  # they are no orphans any more
 
     def _failed(self, *, before: int) -> bool:
         """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
@@ -410,7 +410,7 @@ class SyncJob(DirectionJob):
     def print_end(self, document: Document) -> None:
         """Print the end block for people; on a fresh runner of a CI, a setting would save most of the requests."""
         super().print_end(document)
-        asked = self.journal.objects.asked
+        asked = self.journal.facts.asked
         if self.settings.plugin and asked >= _MANY_ASKED and not self.settings.object_manifest:
             self.output.info(f"object_manifest: true would have saved {format_count(asked)} of the requests")
 

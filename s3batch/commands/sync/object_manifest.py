@@ -107,7 +107,7 @@ def fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket, early: Re
         if answer is None:
             return
         with journal.batch():  # a damaged end makes the facts before it worthless
-            digest = _load_facts(answer.body, _manifest_header(wanted), wanted.prefix, journal.objects.take_facts)
+            digest = _load_facts(answer.body, _manifest_header(wanted), wanted.prefix, journal.facts.take_facts)
             _remember_digest(wanted, journal, listed.etag, digest)
     except (RequestError, DamagedManifestError) as error:
         journal.jobs.warn(f"the object manifest {key} is not used: {error}")
@@ -121,9 +121,9 @@ def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     listed, _ = journal.objects.look_up([key])[key]
     before = _remembered_digest(wanted, journal)
     is_known = listed is not None and before.get("etag") == listed.etag
-    if is_known and not journal.objects.asked and next(journal.outcomes.read_entries(), None) is None:
+    if is_known and not journal.facts.asked and next(journal.outcomes.read_entries(), None) is None:
         return
-    body, digest = _write_manifest(journal.objects.read_facts(wanted.prefix), _manifest_header(wanted), wanted.prefix)
+    body, digest = _write_manifest(journal.facts.read_facts(wanted.prefix), _manifest_header(wanted), wanted.prefix)
     if listed is not None and before == {"etag": listed.etag, "digest": digest}:
         return
     try:
