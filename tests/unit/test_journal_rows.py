@@ -147,7 +147,8 @@ def test_the_short_row_of_a_download_has_the_stamp_of_its_file(journal: Journal)
 
     assert expand_row(make_short_row(fetched)) == fetched
     assert type(expand_row(make_short_row(fetched))) is StoredResult
-    journal.operations.settle_stored([make_short_row(fetched), make_short_row(plain)])
+    for result in (fetched, plain):  # rows of one call are of one kind
+        journal.operations.settle_stored([make_short_row(result)])
     journal.operations.settle([(State.DONE, fetched._replace(id=two.id))])
 
     rows = journal._store.rows("SELECT * FROM operation WHERE state = 'done' ORDER BY id")
