@@ -288,7 +288,7 @@ class WorkerLoop:
         if self._stretch is not None:
             self._stretch.note(result.seconds)
         tools = self._tools
-        self.results.append(tools.add_news(result) if tools.found or tools.warnings else result)
+        self.results.append(tools.add_news(result) if tools.news else result)
         reach_failpoint("stored")
 
     def _ended(self, held: int, weight: int, keys: int, results: list[Result]) -> None:

@@ -13,6 +13,7 @@ from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.reader import SourceReader
 from s3batch.worker.buffers import Buffers
 from s3batch.worker.delete_check import DeleteCheck
+from s3batch.worker.findings import CopyFindings, TagFindings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,32 +145,14 @@ class Tools:
         self.checks = Checks.from_endpoint(brief.endpoint)
         self.quirks = brief.quirks
         """The known quirks of the store, found by any worker."""
-        self.found: list[Quirk] = []
-        """The quirks found by this worker and not yet reported."""
-        self.warnings: list[str] = []
-        """The same: a line each."""
+        self.news: list[Quirk | str] = []
+        """The quirks found by this worker, and its warnings, which no result has reported yet. A warning is a line."""
         self.acl_refused = False
         """The bucket has ACLs disabled: stop sending them."""
-        self.copy_keeps: frozenset[str] = frozenset()
-        """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
-        self.copies_work = False
-        """The store has copied an object of the source."""
-        self.copies_denied = 0
-        """The number of copies that were refused with 403."""
-        self.copies_refused: tuple[Quirks, str, bool] | None = None
-        """Whether a call is known not to copy, as these quirks say: asked for each object."""
-        self.copies_probed = False
-        """This worker has probed what a copy keeps, or has tried to."""
-        self.source_refuses_tags = False
-        """The tags of the source's objects cannot be read."""
-        self.source_counts_tags: set[str] = set()
-        """The methods whose responses of the source have said how many tags there are."""
-        self.counts_tags = False
-        """A HEAD has said how many tags there are."""
+        self.copies = CopyFindings()
+        self.tags = TagFindings()
         self.compares_times = brief.compares_times
         """Nothing has been written yet; see :class:`Brief`."""
-        self.is_looking = False
-        """True while a copy is checked: others wait for the result."""
         self.verdicts: dict[tuple[Any, ...], bool] = {}
         """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
         self.forms: dict[str, HeadForms] = {}
@@ -185,6 +168,7 @@ class Tools:
         """Return the same tools for another brief; what they learn later is their own."""
         other = copy.copy(self)
         other.brief = brief
+        other.copies, other.tags = copy.copy(self.copies), copy.copy(self.tags)
         return other
 
     @property
@@ -203,12 +187,12 @@ class Tools:
             return False
         self.quirks = self.quirks.plus([quirk])
         self.verdicts.clear()
-        self.found.append(quirk)
+        self.news.append(quirk)
         return True
 
     def warn(self, words: str) -> None:
         """Have the job warn of this, with the next result."""
-        self.warnings.append(" ".join(words.splitlines()))
+        self.news.append(" ".join(words.splitlines()))
 
     def drop_acl(self, request: Request) -> Request:
         """Return a request without its ACL, which the bucket refuses. From now on no request has one."""
@@ -218,12 +202,12 @@ class Tools:
 
     def add_news(self, result: Result) -> Result:
         """Return ``result`` with the quirks and warnings that were not reported yet."""
-        if not (self.found or self.warnings):
+        if not self.news:
             return result
-        warning = "\n".join(filter(None, (result.warning, *self.warnings)))
-        quirks = tuple(self.found)
-        self.warnings.clear()
-        self.found.clear()
+        quirks = tuple(each for each in self.news if isinstance(each, Quirk))
+        warnings = (each for each in self.news if isinstance(each, str))
+        warning = "\n".join(filter(None, (result.warning, *warnings)))
+        self.news.clear()
         return result._replace(warning=warning, quirks=quirks)
 
     def note_refusal(self, name: str, fault: Fault, consequence: str) -> None:

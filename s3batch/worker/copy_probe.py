@@ -34,16 +34,16 @@ def must_probe_copies(tools: Tools) -> bool:
     """Return whether the store's copies have to be probed, or are just being probed, before a copy is sent."""
     if not tools.endpoint.url:
         return False
-    return tools.is_looking or not (tools.copies_probed or tools.quirks.has(QuirkKind.COPY_PROBED))
+    return tools.copies.is_looking or not (tools.copies.probed or tools.quirks.has(QuirkKind.COPY_PROBED))
 
 
 async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     """Probe the store's copies, unless that was done; others of this worker wait for the result."""
-    while tools.is_looking:
+    while tools.copies.is_looking:
         await sleep(_LOOK_AGAIN)
     if not must_probe_copies(tools):
         return
-    tools.is_looking = tools.copies_probed = True
+    tools.copies.is_looking = tools.copies.probed = True
     parent = f"{operation.key.removesuffix(operation.path)}{PROBE}{secrets.token_hex(8)}"
     try:
         lost = await _find_lost_by_copy(parent, tools)
@@ -54,7 +54,7 @@ async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     except RequestError:
         return  # the copies that follow meet the same trouble, and tell of it
     finally:
-        tools.is_looking = False
+        tools.copies.is_looking = False
         await _remove(parent)
 
 

@@ -69,7 +69,7 @@ def fetch_plain(
     outcome: Response | RequestError
     try:
         outcome = response = yield request
-        if response.status == 200 and etag and response.headers.get("etag") == f'"{etag}"' and not tools.found:
+        if response.status == 200 and etag and response.headers.get("etag") == f'"{etag}"' and not tools.news:
             name, proof = store_body(response, operation, tools)
             stamp: Stamp = yield Wait(partial(landing.begin_move, name, operation.path))
             return [make_fetched_result(operation, response.headers, proof, stamp, time.monotonic() - began)]

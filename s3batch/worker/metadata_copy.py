@@ -117,10 +117,10 @@ async def _read_kept_attributes(
     key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools
 ) -> KeptAttributes:
     headers = tuple(make_foreign_headers(attributes, remote).items())
-    tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
+    tools.tags.counted = tools.tags.counted or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
         return KeptAttributes(headers)
-    if not remote.tag_count and (tools.counts_tags or not tools.endpoint.url):  # S3 counts them in each HEAD
+    if not remote.tag_count and (tools.tags.counted or not tools.endpoint.url):  # S3 counts them in each HEAD
         return KeptAttributes(headers)
     return KeptAttributes(headers, await read_tags(key, tools) or ())
 
@@ -143,7 +143,7 @@ async def copy_onto_itself(
     if on_record is not None and not (kept.tags or attributes.tags) and _was_written_since(head, on_record):
         kept = kept._replace(tags=on_record.tags)
     aspects = _list_aspects(kept, attributes)
-    while tools.is_looking and _unproven_aspects(aspects, tools):
+    while tools.copies.is_looking and _unproven_aspects(aspects, tools):
         await sleep(_LOOK_AGAIN)
     if _may_be_right(operation, decided_with, tools):
         decided_with = tools.quirks
@@ -156,13 +156,13 @@ async def copy_onto_itself(
         return Result(operation.id, become=Kind.RECONCILE, etag=operation.etag, spec=record)
     if not _unproven_aspects(aspects, tools):
         return await _copy_with_tags(operation, attributes, head, kept, tools)
-    if tools.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
+    if tools.copies.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
         return await copy_onto_itself(operation, head, tools, send_again, decided_with, on_record)
-    tools.is_looking = True
+    tools.copies.is_looking = True
     try:
         return await _copy_and_look(operation, head, kept, tools, send_again)
     finally:
-        tools.is_looking = False
+        tools.copies.is_looking = False
 
 
 def _may_be_right(operation: Operation, decided_with: Quirks, tools: Tools) -> bool:
@@ -185,7 +185,7 @@ def found_right(operation: Operation, head: Response, tools: Tools) -> Result:
 def _unproven_aspects(aspects: frozenset[str], tools: Tools) -> frozenset[str]:
     """Return the aspects that no copy of this worker was seen to keep or to lose."""
     dropped = tools.quirks.about(QuirkKind.COPY_DROPS)
-    return aspects - tools.copy_keeps - dropped - tools.quirks.about(QuirkKind.NOT_ECHOED)
+    return aspects - tools.copies.keeps - dropped - tools.quirks.about(QuirkKind.NOT_ECHOED)
 
 
 def _has_to_be_sent(aspects: frozenset[str], tools: Tools) -> bool:
@@ -269,7 +269,7 @@ def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
 
 def _has_to_be_recorded(operation: Operation, kept: KeptAttributes, on_record: KeptTags | None, tools: Tools) -> bool:
     """Return true if a kill after the copy could lose tags: S3 keeps them itself, and so do stores that were seen to."""
-    if not kept.tags or operation.kind is not Kind.RECONCILE or not tools.endpoint.url or TAGS in tools.copy_keeps:
+    if not kept.tags or operation.kind is not Kind.RECONCILE or not tools.endpoint.url or TAGS in tools.copies.keeps:
         return False
     return on_record is None or on_record.tags != kept.tags
 
@@ -309,7 +309,7 @@ async def _copy_and_look(
         return await _send_again_inline(operation, result, tools, send_again)
     attributes = tools.attributes(operation)  # the bucket may have refused the ACL
     lost = await _find_lost(operation.key, attributes, kept, tools)
-    tools.copy_keeps |= _list_aspects(kept, attributes) - lost
+    tools.copies.keeps |= _list_aspects(kept, attributes) - lost
     if TAGS in lost and await _tags_are_back(operation.key, attributes, kept, tools):
         lost -= {TAGS}
     if not lost:

@@ -66,7 +66,7 @@ class PlainTransfer(PlainCopy):
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         """Give the result of an object that the store has copied."""
         transfers, operation = self.transfers, self.work.operation
-        transfers.tools.copies_work = True
+        transfers.tools.copies.succeeded = True
         result = good_result(self.row, request_id, seconds, 0, etag, "", seconds_of(date), self.fingerprint)
         transfers.on_stored(result if not version else with_version(result, operation, version))
 

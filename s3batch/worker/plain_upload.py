@@ -80,7 +80,7 @@ class PlainUpload(PlainBody):
         """Return the result of an upload whose response proves the body: its checksum is not computed again."""
         tools = self.uploads.tools
         proof = confirmed_checksum(response, request, dict([self.checksum])) if response.ok else None
-        if proof is None or tools.found or tools.warnings:
+        if proof is None or tools.news:
             return None
         told = (response.headers.get("x-amz-request-id", ""), response.headers.get(VERSION_ID, ""))
         return [self._make_result(etag_of(response), date_of(response), *told, self.uploads.clock() - self.begun)]

@@ -139,10 +139,10 @@ def _describe_changed_object(operation: Operation) -> ContentError:
 def are_copies_refused(tools: Tools, request: str = "CopyObject") -> bool:
     """Return whether the store is known not to copy objects of the source by ``request``, or not to keep their metadata."""
     quirks = tools.quirks
-    if tools.copies_refused is not None and tools.copies_refused[0] is quirks and tools.copies_refused[1] == request:
-        return tools.copies_refused[2]
+    if tools.copies.refused is not None and tools.copies.refused[0] is quirks and tools.copies.refused[1] == request:
+        return tools.copies.refused[2]
     refused = not find_source(tools).copies or _refuses_copies(request, tools)
-    tools.copies_refused = (quirks, request, refused)
+    tools.copies.refused = (quirks, request, refused)
     return refused
 
 
@@ -167,10 +167,10 @@ def note_refused_copies(request: str, fault: Fault, tools: Tools) -> None:
 
 def _note_denied_copy(request: str, fault: Fault, tools: Tools) -> None:
     """Count a copy that lacks a permission. The first one is no quirk: the order of the objects is chance."""
-    tools.copies_denied += 1
-    if tools.copies_denied == 1:
+    tools.copies.denied += 1
+    if tools.copies.denied == 1:
         tools.warn(refusal_words(request, fault.code, fault.message, REFUSED_COPY_WARNING))
-    if tools.copies_denied >= _REFUSED_OFTEN and not tools.copies_work:
+    if tools.copies.denied >= _REFUSED_OFTEN and not tools.copies.succeeded:
         tools.note(Quirk(QuirkKind.REFUSED, _name_source_copies(tools), f"HTTP {fault.status} {fault.code}"))
 
 
@@ -195,15 +195,15 @@ async def read_source_tags(
     ``remote`` is from the response to a request with this method. A store may count tags with GET and not with HEAD.
     """
     if remote.tag_count:
-        tools.source_counts_tags.add(method)
-    counts = method in tools.source_counts_tags or not find_source(tools).endpoint.url
+        tools.tags.source_counted_by.add(method)
+    counts = method in tools.tags.source_counted_by or not find_source(tools).endpoint.url
     known_to_have_none = not remote.tag_count and counts
-    if remote.tag_count == "0" or known_to_have_none or tools.source_refuses_tags:
+    if remote.tag_count == "0" or known_to_have_none or tools.tags.source_refused:
         return ()
     request = requests.get_object_tagging(find_source(tools).key(operation.path))
     response: Response = await run_at_source(send_request(request))
     if (fault := refusal_for_good(response)) is not None:
-        tools.source_refuses_tags = True
+        tools.tags.source_refused = True
         words = "objects are transferred without their tags, which cannot be read in the source"
         tools.warn(refusal_words(request.name, fault.code, fault.message, words))
         return ()

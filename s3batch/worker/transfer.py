@@ -160,7 +160,7 @@ async def _copy_on_server(operation: Operation, tools: Tools, asked: FirstAttemp
         note_refused_copies(request.name, fault_of(response), tools)
         return None
     check_source_answer(operation, response, request)
-    tools.copies_work = True
+    tools.copies.succeeded = True
     if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
         await _restore_dropped_tags(operation, attributes, tools)
     etag = etag_in(response)

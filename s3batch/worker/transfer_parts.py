@@ -132,7 +132,7 @@ async def _copy_part(work: Work, tools: Tools) -> Result:
         note_refused_copies(_COPY, fault_of(response), tools)
         return _refused(work, str(fault_of(response)))
     check_source_answer(operation, response, request)
-    tools.copies_work = True
+    tools.copies.succeeded = True
     return Result(
         operation.id, work.step, part.number, etag=etag_in(response),
         request_id=response.headers.get("x-amz-request-id", ""),

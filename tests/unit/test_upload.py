@@ -194,7 +194,7 @@ def test_what_was_found_out_meanwhile_goes_along(source: Path) -> None:
 
     assert len(way.calls) == 1
     assert (way.result.warning, [quirk.about for quirk in way.result.quirks]) == ("a warning", ["ListParts"])
-    assert not tools.found
+    assert not tools.news
 
 
 def test_gzip_is_left_to_the_general_way(source: Path) -> None:
