@@ -54,17 +54,35 @@ def _validate_content(request: Request, response: Response) -> None:
     length = response.headers.get("content-length", "")
     if length:
         listing.parse_number(length)
-    found = _RANGE.match(response.headers.get("content-range", "")) if response.status == 206 else None
-    asked = _RANGE.match(request.headers.get("range", ""))
-    if "partNumber=" in request.query:
-        return  # a part of a multipart object: S3 says which range that is
-    if found and (asked is None or found[1] != asked[1]):
-        raise MalformedResponseError(f"the range {response.headers['content-range'][:60]!r}")
-    if response.status == 206 and asked is None:
+    asked = _ASKED.fullmatch(request.headers.get("range", ""))
+    if asked is not None:
+        _validate_range(int(asked[1]), int(asked[2]), response)
+    elif response.status == 206 and "partNumber=" not in request.query:  # S3 says which range a part is
         raise MalformedResponseError("a part of what was asked for")
 
 
-_RANGE = re.compile(r"bytes[= ](\d+)-")
+def _validate_range(first: int, last: int, response: Response) -> None:
+    """Check that content is the range that was asked for: only Content-Range tells it, which each 206 has (RFC 9110, 15.3.7).
+
+    rclone sends it with a 200.
+    """
+    said = response.headers.get("content-range", "")
+    if not said:
+        if response.status == 206:
+            raise MalformedResponseError("a range, and not which one")
+        if first:
+            raise MalformedResponseError("the whole object in the place of a range")
+        return
+    found = _CAME.fullmatch(said)
+    end = min(last, int(found[3]) - 1) if found and found[3] != "*" else last
+    if found is None or (int(found[1]), int(found[2])) != (first, end):
+        raise MalformedResponseError(f"the range {said[:60]!r}")
+    if len(response.body) != end + 1 - first:
+        raise MalformedResponseError(f"the range {said[:60]!r} in {len(response.body)} bytes")
+
+
+_ASKED = re.compile(r"bytes=([0-9]+)-([0-9]+)")
+_CAME = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 def _validate_page(request: Request, response: Response) -> listing.ListingPage:
@@ -184,6 +202,7 @@ def is_fetched(request: Request, response: Response) -> bool:
     return (
         response.status == 200
         and request.name == "GetObject"
+        and "range" not in request.headers
         and len(headers.get("etag", "")) > _QUOTES
         and _SIZE.match(headers.get("content-length", "")) is not None
     )

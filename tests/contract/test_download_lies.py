@@ -99,6 +99,43 @@ def test_ranges_with_other_bytes_than_the_checksum_of_the_whole_become_no_file(d
     assert "does not match its CRC64NVME checksum" in ended.json["failures"][0]["error"]
 
 
+@pytest.fixture
+def unproved(fake) -> bytes:
+    """The content of ``p/f``, of which only the size is known. The second range comes with the bytes of the first.
+
+    It comes once without a Content-Range.
+    """
+    body, wrong = os.urandom(20 * MIB), []
+
+    def meddle(request: Seen) -> Reply | None:
+        if request.name != "GetObject" or request.headers.get("range", "").startswith("bytes=0-") or wrong:
+            return None
+        wrong.append(reply := fake._answer(request))
+        headers = {name: value for name, value in reply.headers.items() if name != "content-range"}
+        return replace(reply, headers=headers, body=body[: len(reply.body)])
+
+    fake.objects["b"] = {"p/f": Stored(body, f'"{"0" * 32}-4"', modified=1.5e9)}
+    fake.meddle = meddle
+    return body
+
+
+@pytest.mark.parametrize("lane", ["lean", "reference"])
+def test_a_range_that_does_not_say_which_it_is_comes_again(download, unproved, tmp_path, lane):
+    ended = download(*RANGES, "--lane", lane)
+
+    assert ended.code == 0, ended.stderr
+    assert content(tmp_path / "site") == {"f": unproved}
+
+
+def test_a_range_that_does_not_say_which_it_is_is_not_written_to_stdout(fake, unproved, clean_env, tmp_path):
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+    with (tmp_path / "out").open("wb") as out:
+        ended = program.finish(program.start(["sync", "s3://b/p/f", "-"], clean_env | keys, tmp_path, stdout=out))
+
+    assert ended.code == 0, ended.stderr
+    assert (tmp_path / "out").read_bytes() == unproved
+
+
 def test_ranges_are_proved_as_they_come_and_not_read_back(download, fake, tmp_path):
     fake.objects["b"] = {"p/f": stored(body := os.urandom(6 * MIB), checksum=crc64nvme(body))}
 
