@@ -137,6 +137,30 @@ def test_of_several_uploads_that_only_the_store_knows_of_none_outlives_the_job(s
     scene.assert_mirrored()
 
 
+@pytest.mark.parametrize("again", ["resume", "sync"])
+def test_a_source_that_is_empty_after_a_kill_deletes_nothing_more(small_scene: Scene, again: str):
+    scene = small_scene
+    orphans = [f"{PREFIX}orphan/{number:04d}" for number in range(5)]
+    for key in orphans:
+        scene.bucket.put(key, b"orphan")
+    killed = scene.sync(crash_at="deleting")
+    away = scene.tree.rename(scene.tree.with_name("away"))  # a disk that is not mounted
+    scene.tree.mkdir()
+
+    refused = scene.resume() if again == "resume" else scene.sync()
+    left = scene.bucket.contents(PREFIX)
+    scene.tree.rmdir()
+    away.rename(scene.tree)
+    finished = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert refused.code == 1
+    assert "holds no file; refusing to delete" in refused.stderr
+    assert set(orphans) <= left.keys()
+    assert finished.code == 0, finished.stderr
+    scene.assert_mirrored()
+
+
 def test_an_object_that_goes_between_kill_and_resume_is_sent_again(scene: Scene):
     killed = scene.sync(crash_at="deleting")
     for path in ("page/03.html", "second.bin"):

@@ -75,6 +75,22 @@ def test_copies_are_finished_after_a_kill(run_elsewhere, env, server, make_bucke
     look(target, TREE)
 
 
+def test_a_source_without_an_object_after_a_kill_deletes_nothing_more(run_elsewhere, env, server, make_bucket):
+    source, target = make_bucket(), make_bucket()
+    fill(source, {"a": b"a"})
+    target.put("out/orphan", b"x")
+    words, env = words_of(source, target), env | {"S3BATCH_TEST_LONGEST_WAIT": "0"}
+
+    killed = run_elsewhere(words, env=env | {"S3BATCH_TEST_CRASH_AT": "deleting"})
+    source.client.delete_object(Bucket=source.name, Key="in/a")
+    refused = run_elsewhere(["resume"], env=env)
+
+    assert killed.code == -signal.SIGKILL
+    assert refused.code == 1
+    assert "holds no file; refusing to delete" in refused.stderr
+    assert target.contents("out/") == {"out/a": b"a", "out/orphan": b"x"}
+
+
 @pytest.mark.parametrize("point", STREAMED)
 def test_streams_are_finished_after_a_kill(run_elsewhere, env, server_named, make_bucket, source_of, point):
     tree = TREE | BIG

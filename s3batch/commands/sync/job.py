@@ -146,6 +146,10 @@ class SyncJob(DirectionJob):
         """Raise the error of a source that the job refuses, before anything is planned."""
         deletes.refuse_file_source(self.wanted, self.journal)
 
+    def has_source_file(self) -> bool:
+        """Return whether the source holds a file by now; it is looked for up to the first one."""
+        return bool(self.settings.list_digest) or next(iter(self.wanted.walk(self.journal.path)), None) is not None
+
     def close_buckets(self) -> None:
         """Close the buckets that were contacted."""
         if self._bucket is not None:
@@ -153,8 +157,11 @@ class SyncJob(DirectionJob):
 
     def _run_stages(self, coordinator: Coordinator, pages: Iterable[ListingPage]) -> None:
         if self.journal.jobs.current.stage == Stage.DELETE:
-            self._go_on_deleting(coordinator)
-            pages = self._pages()
+            if self.settings.allow_empty_source or self.has_source_file():
+                self._go_on_deleting(coordinator)
+                pages = self._pages()
+            else:
+                self.journal.jobs.set_stage(Stage.MAIN)  # planned anew, they are refused
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
         planning = self.make_planner()

@@ -92,6 +92,8 @@ class TransferJob(SyncJob):
     _has_learned: bool = False
     """True if what this run has written is among the facts."""
     _begun: BegunListing | None = None
+    _has_objects = True
+    """False if the source was listed and has none."""
     _named: ListedKeys | None = None
     """The objects of a list, in the place of the source's listing."""
 
@@ -116,10 +118,15 @@ class TransferJob(SyncJob):
             with _name_missing_permission():
                 pages = self.source.list_objects(place.prefix)
                 first = next(pages)
+                self._has_objects = bool(first.objects)
                 self._begun = BegunListing(chain([first], pages), self.clock())
             folder, _, name = place.key.rpartition("/")
             instead = f"the source s3://{place.bucket}/{folder} with --files-from, and {name} in its list"
             refuse_one_object(place, first, self.source, instead)
+
+    def has_source_file(self) -> bool:
+        """Return whether the source holds an object by now."""
+        return self._has_objects
 
     def close_buckets(self) -> None:
         """Close the buckets that were contacted."""
