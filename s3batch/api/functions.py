@@ -59,7 +59,7 @@ def resume(
     ``journal`` names its journal, where that is not in the state directory. ``settings`` may give credentials, the
     endpoint and speed. The exceptions are those of :func:`sync`.
     """
-    return run_function("resume", [job] if job else [], {**settings, "journal": journal}, cancel, on_event)
+    return run_function("resume", [] if job is None else [job], {**settings, "journal": journal}, cancel, on_event)
 
 
 def cache_restore(

@@ -35,7 +35,7 @@ from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import make_jobless_document
 from s3batch.settings.direction import STREAM
 from s3batch.settings.parsing import GivenText, unknown_name_error
-from s3batch.settings.table import TABLE, Settings, spellings_of
+from s3batch.settings.table import GUARDS, TABLE, Settings, spellings_of
 
 SettingValue = (
     str | int | float | bool | os.PathLike[str] | timedelta | Sequence[str] | Mapping[str, "SettingValue"] | None
@@ -105,7 +105,11 @@ def load_keyword_settings(
     given = _read_keywords(command, {name: value for name, value in keywords.items() if name != "config"})
     settings = loading.settings_of_keywords(
         command,
-        [*(["--config", os.fspath(cast("str", config))] if config else []), "--", *[os.fspath(word) for word in words]],
+        [
+            *(["--config", os.fspath(cast("str", config))] if config is not None else []),
+            "--",
+            *[os.fspath(word) for word in words],
+        ],
         given,
         loading.with_env_file(command, [], environ),
     )
@@ -130,6 +134,8 @@ def _read_keywords(command: str, keywords: Mapping[str, SettingValue]) -> dict[s
             raise unknown_name_error("setting", name, known)
         if value is not None:
             origin = f"argument {name}"
+            if row.name in GUARDS and isinstance(value, str) and not value.strip():
+                raise SettingsError(f"{name} is empty (from {origin})", hint="write a value; None is unset")
             given[row.name] = GivenText(text_of_value(row, _plain_value(value), origin), origin)
     return given
 

@@ -3,18 +3,18 @@
     flag  >  variable  >  config file  >  default
 
 Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
-first (:mod:`s3batch.cli.plugin_step`). Empty means unset everywhere. Wrong settings are reported before any request.
+first (:mod:`s3batch.cli.plugin_step`). An empty variable or key is unset. Wrong settings are reported before any request.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cli import parser
+from s3batch.cli.positional import assign_words
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
@@ -40,11 +40,6 @@ PLUGIN_REGION = "us-east-1"
 """The region that drone-s3-sync uses by default."""
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
-_FIRST_WORDS = {
-    **dict.fromkeys(("resume", "undo", "report", "jobs show", "jobs forget"), "job"),
-    **dict.fromkeys(("explain", "plan", "apply"), "argument"),
-}
-"""Commands whose first argument is no setting, and the fact that it is."""
 _COMMANDS_OF_ITS_OWN = frozenset({"S3BATCH_ON_DONE", "PLUGIN_ON_DONE"})
 """Variables whose text is run as a command."""
 _STEP_FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
@@ -58,7 +53,7 @@ def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -
     """Return the settings of ``command``. SettingsError says what is wrong, where it came from, what to write."""
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
-    given, facts = _with_words(command, said)
+    given, facts = assign_words(command, said)
     return _make_settings(command, given, environ, facts=facts, order=said.order)
 
 
@@ -68,7 +63,7 @@ def settings_of_keywords(
     """Return the settings of a call of the Python API: its words in ``argv``, its settings in ``keywords``."""
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
-    given, facts = _with_words(command, said)
+    given, facts = assign_words(command, said)
     return _make_settings(command, {**given, **keywords}, environ, facts=facts, order=said.order)
 
 
@@ -272,38 +267,6 @@ def _plugin_state_directory(workspace: str) -> str:
     usual = os.path.join(workspace, OWN_DIRECTORY)
     strange = os.path.lexists(usual) and (os.path.islink(usual) or not os.path.isdir(usual))
     return usual if strange or private.is_directory_writable(usual) else private.temporary_state_path()
-
-
-def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], dict[str, str]]:
-    """Assign the arguments that are not flags to settings; return the facts too: the job, or another subject."""
-    words = [texts.plain_text(word) for word in said.words]
-    facts = {_FIRST_WORDS[command]: words.pop(0)} if words and command in _FIRST_WORDS else {}
-    given = dict(said.given)
-    taken = taken_by(command) if command != "resume" else {}
-    if words and "source" in taken and _is_source(command, words):
-        given["source"] = _agreed_value("source", words.pop(0), given)
-    place = "target" if "target" in taken else "prefix"
-    if words and place in taken and (is_in_s3(words[0]) or "source" in taken):
-        given[place] = _agreed_value(place, words.pop(0), given)
-    if words and command == "cache inspect":
-        said_once = _agreed_value("cache_key", words.pop(0), given)
-        given["cache_key"] = said_once._replace(text=json.dumps([said_once.text]))  # a name may hold commas
-    if words:
-        raise SettingsError(f"{command} got an unexpected argument {words[0]!r}", hint=f"see s3batch {command} --help")
-    return given, facts
-
-
-def _is_source(command: str, words: Sequence[str]) -> bool:
-    """Return whether the first word is the source: of two words, and of one that is no place in S3."""
-    return len(words) > 1 or (command != "doctor" and not is_in_s3(words[0]))
-
-
-def _agreed_value(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
-    """Return the argument as a value. A flag of the same setting must have the same value."""
-    flag = TABLE[name].flag
-    if name in given and given[name].origin == flag and given[name].text != word:
-        raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="give only one")
-    return GivenText(word, f"argument {name.upper()}")
 
 
 def _make_settings(

@@ -16,7 +16,7 @@ from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
-from s3batch.settings.table import TABLE, spellings_of, taken_by
+from s3batch.settings.table import GUARDS, TABLE, spellings_of, taken_by
 from s3batch.settings.texts import plain_text
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
@@ -55,7 +55,7 @@ def merge_settings(
     said = read_plain_words(command, spelled, variables) if file is None else None
     if said is None:
         said = _read_any_words(command, spelled, variables, file)
-    return said._replace(words=[word for word in [*said.words, *after] if word])
+    return said._replace(words=[*said.words, *after])
 
 
 def read_plain_words(command: str, words: Sequence[str], variables: Mapping[str, GivenText]) -> ParsedArguments | None:
@@ -136,15 +136,19 @@ def _read_any_words(
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str:
-    """Return the value of a flag that must be known before all others; empty if it is not given."""
+    """Return the value of a flag that must be known before all others; empty if it is not given.
+
+    Raise SettingsError if its value is empty: the file that it should name may hold guards.
+    """
     flag, value = flag_of(name), ""
     flags, _ = _split_arguments(argv)
-    for word, following in pairwise([*flags, ""]):
-        if word == flag:
-            value = following
-        elif word.startswith(f"{flag}="):
-            value = word.partition("=")[2]
-    return value
+    for word, following in pairwise([*flags, _END]):
+        if word != flag and not word.startswith(f"{flag}="):
+            continue
+        value = following if word == flag else word.partition("=")[2]
+        if not value.strip():
+            raise empty_value_error(flag)
+    return "" if value == _END else value
 
 
 def has_flag(argv: Sequence[str], *flags: str) -> bool:
@@ -184,7 +188,10 @@ def _is_flag(word: str) -> bool:
 
 
 def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
-    """Yield the words with flags in their long form. Flags with an empty value are left out: empty is unset."""
+    """Yield the words with flags in their long form. Flags with an empty value are left out: empty is unset.
+
+    Raise SettingsError if that would take away a guard.
+    """
     known = spellings_of(command)
     skip = False
     for word, following in pairwise([*words, _END]):
@@ -194,14 +201,25 @@ def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
             skip = False
         elif _is_short(word):
             yield from (_SHORT[f"-{letter}"] for letter in word[1:])
-        elif row and equals and not value.strip():
-            continue
+        elif row and equals and not plain_text(value):
+            _refuse_empty_guard(row, flag)
         elif row and equals and row.form in VALUELESS:
             yield from switch_flag(row, value, row.flag)
-        elif row and row.form not in VALUELESS and not following.strip():
+        elif row and row.form not in VALUELESS and not equals and not plain_text(following):
+            _refuse_empty_guard(row, flag)
             skip = True
         else:
             yield word
+
+
+def _refuse_empty_guard(row: Setting, flag: str) -> None:
+    if row.name in GUARDS:
+        raise empty_value_error(flag)
+
+
+def empty_value_error(name: str) -> SettingsError:
+    """Return the error for an argument that is empty."""
+    return SettingsError(f"{name} is empty", hint="is a variable unset?")
 
 
 def _is_short(word: str) -> bool:

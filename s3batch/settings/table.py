@@ -5,7 +5,7 @@ in a config file, and ``PLUGIN_FOO_BAR`` in a CI plugin. The flags, the variable
 docs/settings.md are generated from the metadata here. A new field is a new setting in all of them.
 
 Sizes are bytes and durations are seconds, unless a name or a help text says otherwise. An empty value is unset, in
-every source. This module reads no environment and no file: :mod:`s3batch.cli` fills a ``Settings`` and records where
+every source; as a flag, those of :data:`GUARDS` refuse one. This module reads no environment and no file: :mod:`s3batch.cli` fills a ``Settings`` and records where
 each value came from.
 """
 
@@ -783,6 +783,16 @@ class Settings(NamedTuple):
 
 FILTERS = ("include", "exclude")
 """The settings whose order as flags counts."""
+GUARDS = frozenset(
+    {
+        "source", "bucket", "target", "prefix", "include", "exclude", "exclude_from", "files_from", "files_from0",
+        "min_size", "max_size", "min_age", "max_age", "symlinks", "encryption", "kms_key_id", "sse_c_key",
+        "source_sse_c_key", "max_delete", "dry_run", "plan", "fail_on", "backup", "newest_wins", "older_than",
+        "keep_last", "grace", "read_only", "lookup_only", "cache_secret",
+    }
+)  # fmt: skip
+"""Settings without which a run does more, or works elsewhere. As a flag they need a value: a shell writes ``""`` for a
+variable that is not set."""
 
 
 TABLE: dict[str, Setting] = {
