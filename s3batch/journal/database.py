@@ -1,9 +1,4 @@
-"""The journal's file and its one connection: made, opened, checked, and every SQLite error given its name.
-
-    a SQLite error           becomes
-    CORRUPT, NOTADB          JournalError, and the file is set aside as NAME.damaged-YYYYmmddHHMMSS
-    FULL, IOERR, READONLY... JournalError that names the problem of the disk
-    BUSY, LOCKED             JournalError: another program writes to the file
+"""The journal's file and its one connection: made, opened, checked.
 
 WAL with synchronous=NORMAL: a commit costs no fsync, and a killed process loses nothing. After a power
 cut the last commits may be missing, which makes work be repeated, never lost.
@@ -13,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any, NoReturn
@@ -24,6 +18,14 @@ from s3batch.files import private
 from s3batch.journal import migrations, row_types
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.row_types import Damage
+from s3batch.journal.sqlite_errors import (
+    ANOTHER_JOURNAL,
+    describe_unusable,
+    find_free_name,
+    is_damage,
+    move_damaged_aside,
+    name_path_in_error,
+)
 
 CACHE_KIB = 8 * 1024
 """SQLite's page cache. Listing, walk and operations go through the tables in order, so that twice as much is not quicker."""
@@ -33,18 +35,6 @@ CHECKPOINT_PAGES = 4000
 
 BUSY_SECONDS = 10.0
 """Seconds to wait for another program (Datasette, a backup) to release the file."""
-
-_WHAT_IS_WRONG = {
-    "SQLITE_FULL": "the journal's disk is full",
-    "SQLITE_READONLY": "the journal cannot be written",
-    "SQLITE_CANTOPEN": "the journal cannot be opened",
-    "SQLITE_PERM": "the journal cannot be written",
-    "SQLITE_IOERR": "the journal's disk fails or is full",
-    "SQLITE_BUSY": "another program holds the journal",
-    "SQLITE_LOCKED": "another program holds the journal",
-}
-
-_ANOTHER = "name another --journal"
 
 _BREATH = 20_000
 """Instructions of SQLite's machine, some milliseconds, after which Python has its turn."""
@@ -125,7 +115,7 @@ class Database:
             self._connection.execute("ATTACH ? AS original", (_format_database_uri(path, mode),))
             self._connection.execute("SELECT 1 FROM original.schema_version").fetchone()
         except sqlite3.Error as error:
-            raise _name_path_in_error(path, error) from error
+            raise name_path_in_error(path, error) from error
         if expected is not None:
             private.require_opened(path, expected)
         self.original = path
@@ -189,22 +179,22 @@ class Database:
     def refuse(self, why: str) -> NoReturn:
         """Raise the JournalError for content that s3batch never writes, setting the file aside."""
         if self.read_only or self.original:
-            raise _describe_unusable(self.original or self.path, why)
+            raise describe_unusable(self.original or self.path, why)
         self.fail(Damage(why))
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise the JournalError that ``error`` means, setting a damaged file aside. Damage is said again at every use."""
         if self._stopped is not None and getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
             raise self._stopped() from None
-        if self.original and _is_damage(error):
-            raise _describe_unusable(self.original, str(error)) from error
-        if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
+        if self.original and is_damage(error):
+            raise describe_unusable(self.original, str(error)) from error
+        if self._damage is None and self._refuse_if_held is not None and is_damage(error):
             self.close()
             self._refuse_if_held()
             self._damage = move_damaged_aside(self.path, str(error))
         if self._damage is not None:
             raise self._damage from error
-        raise _name_path_in_error(self.path, error) from error
+        raise name_path_in_error(self.path, error) from error
 
     def _begin(self) -> None:
         if self._damage is not None:  # the connection is closed
@@ -249,8 +239,8 @@ def open_database(
             row_types.check_row_types(connection, whole=checked)
     except sqlite3.Error as error:
         connection.close()
-        if not _is_damage(error):
-            raise _name_path_in_error(path, error) from error
+        if not is_damage(error):
+            raise name_path_in_error(path, error) from error
         refuse_if_held()
         raise move_damaged_aside(path, str(error)) from error
     except BaseException:
@@ -274,32 +264,13 @@ def open_read_only(path: str, *, foreign: bool = False) -> Database:
             row_types.check_row_types(connection, whole=os.path.getsize(path) <= DEFAULT_LIMITS.checked_always)
     except sqlite3.Error as error:
         connection.close()
-        if _is_damage(error):
-            raise _describe_unusable(path, str(error)) from error
-        raise _name_path_in_error(path, error) from error
+        if is_damage(error):
+            raise describe_unusable(path, str(error)) from error
+        raise name_path_in_error(path, error) from error
     except BaseException:
         connection.close()
         raise
     return Database(path, connection, None)
-
-
-def _describe_unusable(path: str, why: str) -> JournalError:
-    return JournalError(f"journal {path} is damaged ({why})", hint=_ANOTHER)
-
-
-def move_damaged_aside(path: str, why: str) -> JournalError:
-    """Move a damaged journal aside, with its WAL so that it can be recovered; return the error to raise."""
-    aside = _find_free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
-    try:
-        for suffix in ("-wal", "-shm", ""):
-            if private.file_exists(path + suffix):
-                private.rename_file(path + suffix, aside + suffix)
-    except OSError as error:
-        return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
-    return JournalError(
-        f"journal {path} is damaged ({why}); it is now {aside}",
-        hint="run the same command again: it begins a new journal, and does not send again what the bucket holds",
-    )
 
 
 def make_bindable(text: str) -> str | bytes:
@@ -329,7 +300,7 @@ def _require_journal_file(path: str) -> None:
     try:
         found = private.check_journal(path)
     except OSError as error:
-        raise JournalError(f"cannot open the journal {path}: {error.strerror}", hint=_ANOTHER) from error
+        raise JournalError(f"cannot open the journal {path}: {error.strerror}", hint=ANOTHER_JOURNAL) from error
     if found is None:
         raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
 
@@ -339,19 +310,19 @@ def _make_if_absent(path: str) -> None:
     try:
         if private.file_has_content(path):
             return
-        temporary = _find_free_name(f"{path}.new-{os.getpid()}")
+        temporary = find_free_name(f"{path}.new-{os.getpid()}")
         os.close(private.open_private_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except OSError as error:
-        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
+        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=ANOTHER_JOURNAL) from error
     try:
         _create_database_file(temporary)
         with private.locked_directory(path):
             if not private.file_has_content(path):  # another process was quicker; its journal is used
                 private.rename_file(temporary, path)
     except sqlite3.Error as error:
-        raise _name_path_in_error(path, error) from error
+        raise name_path_in_error(path, error) from error
     except OSError as error:
-        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
+        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=ANOTHER_JOURNAL) from error
     finally:
         _remove_database(temporary)
 
@@ -371,7 +342,7 @@ def _connect_database(path: str, mode: str) -> sqlite3.Connection:
             _format_database_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )
     except sqlite3.Error as error:
-        raise _name_path_in_error(path, error) from error
+        raise name_path_in_error(path, error) from error
     try:
         if expected is not None:
             private.require_opened(path, expected)
@@ -415,7 +386,7 @@ def _read_version(connection: sqlite3.Connection, path: str) -> int:
     if connection.execute("PRAGMA application_id").fetchone()[0] != migrations.APPLICATION_ID:
         raise JournalError(
             f"{path} is a database of another program, not a journal; it was left as it is",
-            hint="name another --journal",
+            hint=ANOTHER_JOURNAL,
         )
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     found = migrations.read_schema_version(connection) if "schema_version" in names else 0
@@ -431,27 +402,8 @@ def do_nothing() -> None:
     """Do nothing: a call of Python is enough for the handler of a signal that waits."""
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, Damage) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-
-
 def _is_decoding(error: sqlite3.Error) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
-
-
-def _name_path_in_error(path: str, error: sqlite3.Error) -> JournalError:
-    name = getattr(error, "sqlite_errorname", "")
-    why = next((text for start, text in _WHAT_IS_WRONG.items() if name.startswith(start)), "the journal cannot be used")
-    return JournalError(f"{why}: {path} ({error})", hint="correct this, then resume; finished operations are kept")
-
-
-def _find_free_name(wanted: str) -> str:
-    name, number = wanted, 1
-    while os.path.lexists(name):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
 
 
 def _remove_database(path: str) -> None:
