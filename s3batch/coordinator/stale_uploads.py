@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from s3batch.coordinator.signals import Signals
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
+    from s3batch.s3.document_values import IncompleteUpload
     from s3batch.s3.faults import Fault
-    from s3batch.s3.listing import IncompleteUpload
 
 Unclaimed = dict[str, list["IncompleteUpload"]]
 """Unfinished uploads that a journal does not know, by key."""

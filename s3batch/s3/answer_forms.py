@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.s3.listing import is_usual_copy
+from s3batch.s3.document_values import is_usual_copy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from s3batch.model import ListedObject
     from s3batch.s3.credentials import Login
+    from s3batch.s3.document_values import IncompleteUpload
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.listing import IncompleteUpload, ListingPage
+    from s3batch.s3.listing import ListingPage
     from s3batch.s3.requests import Request, Response
     from s3batch.settings.bandwidth import Bandwidth
     from s3batch.settings.table import Settings

@@ -1,4 +1,4 @@
-"""Documents of S3 made into values: the listing (hot: a page of 1,000 keys in less than 1 ms) and the rare ones.
+"""The listing of a bucket, made into values: a page of 1,000 keys in less than 1 ms.
 
 A listing is complete only where S3 says so: ``IsTruncated`` false, or left out beside no token, in a whole document.
 """
@@ -6,17 +6,22 @@ A listing is complete only where S3 says so: ``IsTruncated`` false, or left out 
 from __future__ import annotations
 
 import re
-from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from s3batch.model import ListedObject, Part
+from s3batch.model import ListedObject
 from s3batch.s3.documents import (
     Document,
     MalformedResponseError,
+    bare_etag,
     check_document,
     decode_references,
+    expect_root,
+    is_truncated,
+    parse_moment,
+    parse_number,
+    parse_seconds,
     read_document,
 )
 from s3batch.s3.listing_rows import UniformRows, read_uniform_rows
@@ -26,9 +31,6 @@ if TYPE_CHECKING:
 
     from s3batch.s3.requests import Body
 
-_EPOCH = date(1970, 1, 1).toordinal()
-_LARGEST = 2**63 - 1
-"""The journal's largest number, far beyond S3's largest object."""
 _ROOT = re.compile(rb"\s*(?:<\?xml [^>]*\?>\s*)?<ListBucketResult[\s>]")
 _DECLARED = re.compile(rb"\s*<\?xml [^>]*encoding=(?!.utf-8)", re.IGNORECASE)
 _IN_ROW = rb"<(Key|LastModified|ETag|Size)>([^<]*)</"
@@ -45,9 +47,6 @@ Compiled with the first page that has rows, as all patterns here that are texts:
 _USUAL_WIDTH = 1 + 5
 """Pieces for each row: what is before it, and its groups."""
 _TOP = re.compile(rb"<(IsTruncated|NextContinuationToken|EncodingType)>([^<]*)</")
-_NUMBER = re.compile(r"[0-9]{1,19}\Z")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_FRACTION = re.compile(r"\.\d{1,12}")
 
 
 class _UnknownFormError(Exception):
@@ -59,17 +58,6 @@ class ListingPage(NamedTuple):
 
     objects: list[ListedObject]
     token: str
-
-
-def parse_number(text: str) -> int:
-    """Return the number ``text`` is. Raises :class:`MalformedResponseError` for none, or one too large to be true."""
-    text = text.strip()
-    if not _NUMBER.match(text) or (value := int(text)) > _LARGEST:
-        raise MalformedResponseError(f"{text[:40]!r} where a number should be")
-    return value
-
-
-# --- the listing ---------------------------------------------------------------------------
 
 
 def parse_page(body: Body) -> ListingPage:
@@ -126,7 +114,7 @@ def _quick_page(data: bytes) -> ListingPage:
 def _convert_usual_rows(pieces: list[str], *, encoded: bool) -> list[ListedObject]:
     """Return the objects in a document that :data:`_USUAL_ROW` has split."""
     keys, seconds, fractions, etags, sizes = (pieces[at::_USUAL_WIDTH] for at in range(1, _USUAL_WIDTH))
-    new, parse = tuple.__new__, _parse_seconds
+    new, parse = tuple.__new__, parse_seconds
     if encoded:
         keys = [_decode_name(key, encoded=True) if "+" in key or "%" in key else key for key in keys]
     return [
@@ -180,14 +168,17 @@ def _parse_row(row: bytes, *, encoded: bool) -> ListedObject:
     return ListedObject(
         _decode_name(key, encoded=encoded),
         int(size) if len(size) < 19 and size.isdigit() else parse_number(size.decode("latin-1")),
-        _bare_etag(etag),
-        _parse_moment(when),
+        bare_etag(etag),
+        parse_moment(when),
     )
+
+
+_parse_remembered_moment = lru_cache(maxsize=4096)(parse_moment)
 
 
 def _page_of_document(document: Document) -> ListingPage:
     """Return the page in a document that a real parser has read."""
-    _expect_root(document, "ListBucketResult")
+    expect_root(document, "ListBucketResult")
     if any(document.rows("CommonPrefixes")):
         raise MalformedResponseError("a listing of folders, which hides their objects")
     encoded = _is_encoded(document.top)
@@ -198,23 +189,12 @@ def _page_of_document(document: Document) -> ListingPage:
                 raise MalformedResponseError(f"a listed object without {name}: {str(row)[:80]}")
         etag = row.get("ETag", "").strip('"')
         key = _decode_name(row["Key"], encoded=encoded)
-        objects.append(ListedObject(key, parse_number(row["Size"]), etag, _parse_moment(row["LastModified"])))
+        objects.append(ListedObject(key, parse_number(row["Size"]), etag, parse_moment(row["LastModified"])))
     return ListingPage(objects, _next_token(document.top))
 
 
 def _is_encoded(top: Mapping[str, str]) -> bool:
     return top.get("EncodingType", "").strip() == "url"
-
-
-def is_truncated(top: Mapping[str, str]) -> bool | None:
-    """Return ``IsTruncated``; ``None`` if it is left out."""
-    text = top.get("IsTruncated")
-    if text is None:
-        return None
-    said = {"true": True, "false": False}.get(text.strip().lower())
-    if said is None:
-        raise MalformedResponseError(f"IsTruncated is {text[:40]!r}")
-    return said
 
 
 def _next_token(top: Mapping[str, str]) -> str:
@@ -225,12 +205,6 @@ def _next_token(top: Mapping[str, str]) -> str:
     return "" if truncated is False else token
 
 
-def _bare_etag(etag: str) -> str:
-    """Return an ETag without its quotes, in any notation: SeaweedFS sends ``&#34;``."""
-    etag = etag.replace("&quot;", "")
-    return decode_references(etag).strip('"')
-
-
 def _decode_name(text: str, *, encoded: bool) -> str:
     """Return a name as it is, without the encoding it was asked for."""
     if encoded:
@@ -238,219 +212,3 @@ def _decode_name(text: str, *, encoded: bool) -> str:
         if "%" in text:
             return unquote(text, errors="surrogateescape")
     return text
-
-
-def _parse_moment(text: str) -> float:
-    """Return ``2026-11-21T20:15:00.123Z`` in seconds since the epoch; some stores write two digits, some nine."""
-    seconds = _parse_seconds(text[:19])  # up to the seconds: equal for many objects, so it is cached
-    if text[19:20] == "." and (fraction := _FRACTION.match(text, 19)):
-        return seconds + float(fraction[0])
-    return seconds
-
-
-_parse_remembered_moment = lru_cache(maxsize=4096)(_parse_moment)
-
-
-@lru_cache(maxsize=4096)
-def _parse_seconds(text: str) -> float:
-    """Return ``2026-11-21T20:15:00`` in seconds since the epoch."""
-    if not _TIME.match(text):
-        raise MalformedResponseError(f"{text!r} where a time should be")
-    year, month, day, hour, minute, second = map(int, re.split("[-T:]", text))
-    try:
-        days = date(year, month, 1).toordinal() - _EPOCH + day - 1
-    except ValueError as error:
-        raise MalformedResponseError(f"{text!r} where a time should be") from error
-    return float(((days * 24 + hour) * 60 + minute) * 60 + second)  # as calendar.timegm, whose import takes 1 ms
-
-
-# --- multipart uploads ---------------------------------------------------------------------
-
-
-class PartsPage(NamedTuple):
-    """One page of ListParts; ``marker`` is 0 on the last."""
-
-    parts: list[Part]
-    marker: int
-
-
-class IncompleteUpload(NamedTuple):
-    """A multipart upload in progress."""
-
-    key: str
-    upload_id: str
-    initiated: float
-
-
-class UploadsPage(NamedTuple):
-    """One page of ListMultipartUploads; ``markers`` are empty on the last."""
-
-    uploads: list[IncompleteUpload]
-    markers: tuple[str, str]
-
-
-def parse_upload_id(body: Body) -> str:
-    """Return the upload id in a response to CreateMultipartUpload."""
-    document = read_document(body)
-    _expect_root(document, "InitiateMultipartUploadResult", "InitiateMultipartUpload")  # rclone says the second
-    if not document.top.get("UploadId", "").strip():
-        raise MalformedResponseError("an upload without an id")
-    return document.top["UploadId"]
-
-
-def parse_completed(body: Body) -> dict[str, str]:
-    """Return ETag and checksums in a response to CompleteMultipartUpload."""
-    document = read_document(body)
-    _expect_root(document, "CompleteMultipartUploadResult")
-    return document.top
-
-
-def parse_parts(body: Body) -> PartsPage:
-    """Return a page of ListParts; the parts belong to operation 0."""
-    document = read_document(body, "Part")
-    _expect_root(document, "ListPartsResult", "ListPartsResponse")  # moto says the second
-    parts = [
-        Part(
-            0, parse_number(_field_of(row, "PartNumber")), -1, parse_number(_field_of(row, "Size")), _field_of(row, "ETag").strip('"'),
-            _checksum_in(row),
-        )
-        for row in document.rows("Part")
-    ]  # fmt: skip
-    marker = document.top.get("NextPartNumberMarker", "")
-    if not is_truncated(document.top):
-        return PartsPage(parts, 0)
-    if not (after := parse_number(marker)):
-        raise MalformedResponseError("the listing of parts is truncated but has no next marker")
-    return PartsPage(parts, after)
-
-
-def _checksum_in(row: dict[str, str]) -> str:
-    return next((value for name, value in row.items() if name.startswith("Checksum") and name != "ChecksumType"), "")
-
-
-def parse_uploads(body: Body) -> UploadsPage:
-    """Return a page of ListMultipartUploads."""
-    document = read_document(body, "Upload")
-    _expect_root(document, "ListMultipartUploadsResult")
-    uploads = [
-        IncompleteUpload(_field_of(row, "Key"), _field_of(row, "UploadId"), _parse_moment(row.get("Initiated", _NEVER)))
-        for row in document.rows("Upload")
-    ]
-    if not is_truncated(document.top):
-        return UploadsPage(uploads, ("", ""))
-    marker = document.top.get("NextKeyMarker", "")
-    if not marker:
-        raise MalformedResponseError("the listing of uploads is truncated but has no next marker")
-    return UploadsPage(uploads, (marker, document.top.get("NextUploadIdMarker", "")))
-
-
-_NEVER = "1970-01-01T00:00:00"
-
-
-def _expect_root(document: Document, *roots: str) -> None:
-    if document.root not in roots:
-        raise MalformedResponseError(f"a document {document.root[:40]!r}, not {roots[0]}")
-
-
-def _field_of(row: dict[str, str], name: str) -> str:
-    if name not in row:
-        raise MalformedResponseError(f"an element without {name}: {str(row)[:80]}")
-    return row[name]
-
-
-# --- deletes, copies, tags, versions -------------------------------------------------------
-
-
-def parse_delete_errors(body: Body) -> list[dict[str, str]]:
-    """Return the errors in a response to DeleteObjects: Key, Code, Message."""
-    document = read_document(body, "Error", "Deleted")
-    _expect_root(document, "DeleteResult")
-    return document.rows("Error")
-
-
-_COPIED = (
-    rb"\s*(?:<\?xml [^<>]*\?>\s*)?<(CopyObjectResult|CopyPartResult)(?: [^<>]*)?>"
-    rb"(?:\s*<(LastModified|ETag|Checksum[A-Z0-9a-z]+)>[^<>]*</\2>)+\s*</\1>\s*\Z"
-)
-_COPIED_ETAG = rb"<ETag>([^<>]*)</ETag>"
-
-
-def parse_copied(body: Body) -> str:
-    """Return the new ETag in a response to CopyObject, without quotes; empty where the store does not say.
-
-    A document of the form that stores write is cut out of its text in a fifth of the time of a parser.
-    """
-    usual = re.match(_COPIED, body)
-    if usual is not None and (etag := re.search(_COPIED_ETAG, body)) is not None:
-        return _bare_etag(etag[1].decode("latin-1").strip())
-    document = read_document(body)
-    _expect_root(document, "CopyObjectResult", "CopyPartResult")
-    return document.top.get("ETag", "").strip().strip('"')
-
-
-def is_usual_copy(body: Body) -> bool:
-    """Return whether a response to CopyObject is the document that stores write, which holds elements and texts only."""
-    return re.match(_COPIED, body) is not None
-
-
-def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
-    """Return the tags in a response to GetObjectTagging, sorted."""
-    document = read_document(body, "Tag")
-    _expect_root(document, "Tagging")
-    return tuple(sorted((_field_of(row, "Key"), row.get("Value", "")) for row in document.rows("Tag")))
-
-
-def parse_acl(body: Body) -> None:
-    """Raise :class:`MalformedResponseError` unless this is an ACL. The comparison of ACLs parses it."""
-    _expect_root(read_document(body, "Grant"), "AccessControlPolicy")
-
-
-def parse_invalidation(body: Body) -> str:
-    """Return the id in CloudFront's response to CreateInvalidation."""
-    document = read_document(body)
-    _expect_root(document, "Invalidation")
-    return _filled_field(document.top, "Id")
-
-
-def parse_credentials(body: Body) -> None:
-    """Raise :class:`MalformedResponseError` unless STS gives credentials here."""
-    document = read_document(body, "Credentials")
-    _expect_root(document, "AssumeRoleResponse", "AssumeRoleWithWebIdentityResponse")
-    rows = document.rows("Credentials")
-    for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"):
-        _filled_field(rows[0] if rows else {}, name)
-
-
-def _filled_field(row: dict[str, str], name: str) -> str:
-    if not (text := row.get(name, "").strip()):
-        raise MalformedResponseError(f"no {name}")
-    return text
-
-
-def parse_root(body: Body, *roots: str) -> None:
-    """Raise :class:`MalformedResponseError` unless this is a document with one of these roots; none: any document."""
-    document = read_document(body)
-    _expect_root(document, *(roots or (document.root,)))
-
-
-class ObjectVersion(NamedTuple):
-    """A version of an object, or a delete marker."""
-
-    key: str
-    version: str
-    etag: str = ""
-    modified: float = 0.0
-    is_marker: bool = False
-
-
-def parse_versions(body: Body) -> list[ObjectVersion]:
-    """Return the rows of a ListObjectVersions response, delete markers included; of each key the newest first."""
-    document = read_document(body, "Version", "DeleteMarker")
-    _expect_root(document, "ListVersionsResult")
-    return [
-        ObjectVersion(
-            row.get("Key", ""), row.get("VersionId", "null"), _bare_etag(row.get("ETag", "")),
-            _parse_moment(row.get("LastModified", _NEVER)), name == "DeleteMarker",
-        )
-        for name, row in document.elements
-    ]  # fmt: skip

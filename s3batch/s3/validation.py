@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from s3batch.s3 import listing
-from s3batch.s3.documents import MalformedResponseError
+from s3batch.s3 import document_values, listing
+from s3batch.s3.documents import MalformedResponseError, parse_number
 from s3batch.s3.faults import (
     MALFORMED,
     STATUS_OF,
@@ -53,7 +53,7 @@ def _validate_content(request: Request, response: Response) -> None:
     """Check the headers of a GET or a HEAD; the body is the object's."""
     length = response.headers.get("content-length", "")
     if length:
-        listing.parse_number(length)
+        parse_number(length)
     asked = _ASKED.fullmatch(request.headers.get("range", ""))
     if asked is not None:
         _validate_range(int(asked[1]), int(asked[2]), response)
@@ -98,8 +98,8 @@ def _query_parameter(request: Request, name: str) -> str:
     return dict(parse_qsl(request.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
 
 
-def _validate_uploads(request: Request, response: Response) -> listing.UploadsPage:
-    page = listing.parse_uploads(response.body)
+def _validate_uploads(request: Request, response: Response) -> document_values.UploadsPage:
+    page = document_values.parse_uploads(response.body)
     if page.markers != ("", "") and page.markers == (
         _query_parameter(request, "key-marker"), _query_parameter(request, "upload-id-marker")
     ):  # fmt: skip
@@ -107,8 +107,8 @@ def _validate_uploads(request: Request, response: Response) -> listing.UploadsPa
     return page
 
 
-def _validate_parts(request: Request, response: Response) -> listing.PartsPage:
-    page = listing.parse_parts(response.body)
+def _validate_parts(request: Request, response: Response) -> document_values.PartsPage:
+    page = document_values.parse_parts(response.body)
     if page.marker and page.marker <= int(_query_parameter(request, "part-number-marker") or 0):
         raise MalformedResponseError("the listing of parts repeats itself")
     if page.marker > PARTS_LIMIT:  # else one number more on each page would have no end
@@ -121,7 +121,7 @@ def _parse_body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], An
 
 
 def _parse_rooted(*roots: str) -> Callable[[Request, Response], Any]:
-    return lambda _, response: listing.parse_root(response.body, *roots)
+    return lambda _, response: document_values.parse_root(response.body, *roots)
 
 
 _VERSIONING = ("VersioningConfiguration", "GetBucketVersioningResponse")
@@ -136,28 +136,28 @@ RULES: dict[str, ResponseForm] = {
     "UploadPart": _STORED,
     "HeadObject": _OBJECT,
     "GetObject": _OBJECT,
-    "CopyObject": ResponseForm((200,), read=_parse_body(listing.parse_copied)),
-    "UploadPartCopy": ResponseForm((200,), read=_parse_body(listing.parse_copied)),
-    "CreateMultipartUpload": ResponseForm((200,), read=_parse_body(listing.parse_upload_id)),
-    "CompleteMultipartUpload": ResponseForm((200,), read=_parse_body(listing.parse_completed)),
+    "CopyObject": ResponseForm((200,), read=_parse_body(document_values.parse_copied)),
+    "UploadPartCopy": ResponseForm((200,), read=_parse_body(document_values.parse_copied)),
+    "CreateMultipartUpload": ResponseForm((200,), read=_parse_body(document_values.parse_upload_id)),
+    "CompleteMultipartUpload": ResponseForm((200,), read=_parse_body(document_values.parse_completed)),
     "AbortMultipartUpload": _GONE,
     "DeleteObject": _GONE,
-    "DeleteObjects": ResponseForm((200,), read=_parse_body(listing.parse_delete_errors)),
+    "DeleteObjects": ResponseForm((200,), read=_parse_body(document_values.parse_delete_errors)),
     "PutObjectAcl": _SET,
     "PutObjectTagging": _SET,
     "HeadBucket": ResponseForm((200, 204)),
     "ListObjectsV2": ResponseForm((200,), read=_validate_page),
-    "ListObjectVersions": ResponseForm((200,), read=_parse_body(listing.parse_versions)),
+    "ListObjectVersions": ResponseForm((200,), read=_parse_body(document_values.parse_versions)),
     "ListParts": ResponseForm((200,), read=_validate_parts),
     "ListMultipartUploads": ResponseForm((200,), read=_validate_uploads),
-    "GetObjectTagging": ResponseForm((200,), read=_parse_body(listing.parse_tags)),
-    "GetObjectAcl": ResponseForm((200,), read=_parse_body(listing.parse_acl)),
+    "GetObjectTagging": ResponseForm((200,), read=_parse_body(document_values.parse_tags)),
+    "GetObjectAcl": ResponseForm((200,), read=_parse_body(document_values.parse_acl)),
     "GetBucketVersioning": ResponseForm((200,), read=_parse_rooted(*_VERSIONING)),
     "GetBucketLifecycleConfiguration": ResponseForm((200,), read=_parse_rooted("LifecycleConfiguration")),
     "GetObjectLockConfiguration": ResponseForm((200,), read=_parse_rooted("ObjectLockConfiguration")),
-    "CreateInvalidation": ResponseForm((200, 201), read=_parse_body(listing.parse_invalidation)),
-    "AssumeRole": ResponseForm((200,), read=_parse_body(listing.parse_credentials)),
-    "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_parse_body(listing.parse_credentials)),
+    "CreateInvalidation": ResponseForm((200, 201), read=_parse_body(document_values.parse_invalidation)),
+    "AssumeRole": ResponseForm((200,), read=_parse_body(document_values.parse_credentials)),
+    "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_parse_body(document_values.parse_credentials)),
 }
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}

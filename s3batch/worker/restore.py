@@ -22,7 +22,7 @@ from s3batch.worker.versions import VERSION_ID, note_version
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s3batch.s3.listing import ObjectVersion
+    from s3batch.s3.document_values import ObjectVersion
     from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 

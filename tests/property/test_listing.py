@@ -13,7 +13,8 @@ from botocore.parsers import RestXMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.listing import parse_page, parse_parts, parse_uploads
+from s3batch.s3.document_values import parse_parts, parse_uploads
+from s3batch.s3.listing import parse_page
 
 XML_CHAR = st.characters(exclude_categories=["Cs"], min_codepoint=32).filter(
     lambda char: char not in "\x7f\ufffe\uffff"

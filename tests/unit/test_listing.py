@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from s3batch.model import ListedObject
-from s3batch.s3.documents import MalformedResponseError
-from s3batch.s3.faults import RequestError
-from s3batch.s3.listing import (
+from s3batch.s3.document_values import (
     parse_completed,
     parse_copied,
     parse_delete_errors,
-    parse_page,
     parse_parts,
     parse_upload_id,
     parse_uploads,
 )
+from s3batch.s3.documents import MalformedResponseError
+from s3batch.s3.faults import RequestError
+from s3batch.s3.listing import parse_page
 from s3batch.s3.requests import Response, list_parts
 from s3batch.s3.validation import validate_response
 

@@ -8,7 +8,7 @@ from s3batch.commands.undo.decide import ChangedSinceError, UndoFacts, decide_un
 from s3batch.commands.undo.prune import FoundBackup, find_ends
 from s3batch.journal.reversals import ChangedKey
 from s3batch.model import Kind, ListedObject, Operation, Reason, RestoreSpec, WrittenVersion
-from s3batch.s3.listing import ObjectVersion
+from s3batch.s3.document_values import ObjectVersion
 from s3batch.s3.requests import Response
 from s3batch.worker.restore import find_old_version, require_last_version
 from s3batch.worker.results import RefusedChangeError

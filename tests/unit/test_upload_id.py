@@ -2,7 +2,7 @@
 
 import pytest
 
-from s3batch.s3.listing import parse_upload_id
+from s3batch.s3.document_values import parse_upload_id
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
