@@ -17,10 +17,10 @@ from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import ChunkSpec, Result, require_spec
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import send_checked
 from s3batch.s3.faults import TOO_LARGE, RequestError, fault_of
 from s3batch.s3.responses import date_of, etag_of, seconds_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

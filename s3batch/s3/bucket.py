@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch.errors import EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.back_off import back_off
+from s3batch.s3.calls import catch_request_error, send_request
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.credentials import connect_to_bucket
 from s3batch.s3.event_loop import sleep
@@ -30,7 +31,7 @@ from s3batch.s3.listing_progress import ListingProgress
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.store_clock import StoreClock
 from s3batch.s3.stored_proof import Proofs, checks_in
-from s3batch.s3.transport import Transport, catch_request_error, send_request
+from s3batch.s3.transport import Transport
 from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:

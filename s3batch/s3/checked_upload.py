@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.stored_proof import Proofs
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.s3.calls import send_request
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import RequestError, explain_fault, fault_of
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request, Response

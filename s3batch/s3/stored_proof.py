@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
+from s3batch.s3.calls import send_request
 from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, RequestError, fault_of, refused_for_good
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request, Response

@@ -1,7 +1,8 @@
 """Carries out calls: many at once, on one thread, with no barrier between them.
 
-An operation is a coroutine that awaits :func:`send_request` (one S3 call), :func:`~s3batch.s3.event_loop.run_in_thread`
-or :func:`~s3batch.s3.event_loop.sleep`. Each has at most one call under way, and a connection for it.
+An operation is a coroutine that awaits :func:`~s3batch.s3.calls.send_request` (one S3 call),
+:func:`~s3batch.s3.event_loop.run_in_thread` or :func:`~s3batch.s3.event_loop.sleep`. Each has at most one call under
+way, and a connection for it.
 
     start(coroutine) ──call──> sign, send on a kept connection ──response──> coroutine goes on
                          └─ lane "reference", or an unclear response: boto3 on a thread decides
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-import types
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch.s3 import bounds, clock, validation
 from s3batch.s3.bandwidth_queue import BandwidthQueue
 from s3batch.s3.boto_fallback import BotoFallback
+from s3batch.s3.calls import catch_request_error, may_repeat, send_request
 from s3batch.s3.congestion_window import CongestionWindow
 from s3batch.s3.connection import BrokenConnectionError
 from s3batch.s3.connection_pool import ConnectionPool
@@ -34,13 +35,13 @@ from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.plain_request import GeneralWay, PlainRequests
 from s3batch.s3.request_heads import HeadWriter
-from s3batch.s3.requests import Request, Response, get_object, head_object
+from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 from s3batch.s3.tally import GATEWAY_STATUSES, Tally, leaves_in_doubt, list_written_keys
 from s3batch.s3.write_gate import WriteGate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from s3batch.s3.boto_fallback import Send
     from s3batch.s3.connection_pool import PooledConnection
@@ -56,28 +57,6 @@ _MOMENT = 0.25
 """Seconds that a caller waits at most before it looks whether its job is to stop."""
 _STALE_TRIES, _LESSONS = 3, 2
 """The latter: corrections that one call may learn: the bucket's region, the store's clock."""
-
-
-@types.coroutine
-def send_request(request: Request) -> Generator[Request, Response, Response]:
-    """Return S3's answer to ``request``, with any status. Raises :class:`RequestError` if none came.
-
-    HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
-    """
-    response = yield request
-    # an expired token is a 400, a missing permission a 403
-    if request.method == "HEAD" and response.status in (400, 403) and request.key:
-        words = yield get_object(request.key, 0, 0)._replace(bucket=request.bucket)
-        response = (yield request) if words.ok or words.status == 404 else words
-    elif request.name in _TELL_ETAG and response.ok and not validation.etag_in(response):
-        response = validation.proved_by(
-            request, response, (yield head_object(request.key)._replace(bucket=request.bucket))
-        )
-    return response
-
-
-_TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
-"""Calls whose document names the new ETag; rclone and Ceph leave it out, and then HEAD has to show the object."""
 
 
 class Transport:
@@ -351,7 +330,7 @@ class Transport:
             again = task.tries < connection.dialer.failed(connection.address) and not error.distrusted
         else:
             stale = error.used and not error.timed_out and not error.malformed
-            again = stale and task.tries < _STALE_TRIES and not _once_only(task.call)
+            again = stale and task.tries < _STALE_TRIES and may_repeat(task.call)
         if again:
             self._send_again(task, task.call)
             return
@@ -466,16 +445,3 @@ def _validated(request: Request, response: Response, credentials: Credentials | 
     if (response.status >= 300 or hides_error(response)) and credentials is not None:
         response = mask_credentials(response, credentials)
     return validation.validate_response(request, response)
-
-
-def _once_only(request: Request) -> bool:
-    """Return whether a repeated call, after a lost answer, may do or answer something else than the first."""
-    return "if-none-match" in request.headers or request.name == "CreateMultipartUpload"
-
-
-async def catch_request_error(coroutine: Any) -> Any:
-    """Return the result of ``coroutine``, or the RequestError it raised: the loop must go on either way."""
-    try:
-        return await coroutine
-    except RequestError as error:
-        return error

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.objects.acl import canned_acl
 from s3batch.objects.headers import OWN_HEADERS, RemoteAttributes, make_metadata_headers, make_tag_header
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import etag_of, raise_for_status, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.worker.results import RefusedChangeError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from s3batch.objects.headers import METADATA_PREFIX, name_header_aspect
 from s3batch.objects.own_keys import PROBE
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import sleep
 from s3batch.s3.faults import RequestError
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from s3batch.model import Operation

@@ -13,9 +13,9 @@ from s3batch.model import (
     make_deleted_result,
 )
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.responses import raise_for_status
-from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError, failed_result, result_for_each
 from s3batch.worker.upload import (

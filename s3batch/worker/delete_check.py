@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.faults import refusal_for_good
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """The worker: it carries out an operation with a few S3 calls and returns a :class:`Result`. It knows no plan.
 
-Each kind of work is one coroutine that awaits :func:`s3batch.s3.transport.send_request`; the transport runs many of them at
+Each kind of work is one coroutine that awaits :func:`s3batch.s3.calls.send_request`; the transport runs many of them at
 once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
 """
 
@@ -21,8 +21,8 @@ from s3batch.model import (
     Work,
 )
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.faults import Fault, RequestError, fault_of, kms_fault
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.results import (
     RefusedChangeError,

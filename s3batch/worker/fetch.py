@@ -20,12 +20,12 @@ from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, add_stamp, good
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_body
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import FirstAttempt
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import Wait, run_in_thread
 from s3batch.s3.faults import TOO_LARGE, RequestError
 from s3batch.s3.responses import etag_of
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker import fetch_parts
 from s3batch.worker.landing import failed_write, landing_of, read_blocks

@@ -19,11 +19,11 @@ from s3batch.model import Result, State, Step, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_parts
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checksums import RunningChecksum
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.worker.landing import landing_of, read_blocks, set_time
 from s3batch.worker.object_requests import pin_request, refused_object, require_same_object
 from s3batch.worker.results import UNSURVEYED

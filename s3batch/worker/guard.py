@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, PlannedObject, RestoreSpec, SourceObject
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
-from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import modified_ns
 from s3batch.worker.results import RefusedChangeError
 

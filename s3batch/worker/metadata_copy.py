@@ -31,10 +31,10 @@ from s3batch.objects.headers import (
 )
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.versions import note_version

@@ -17,6 +17,7 @@ from s3batch.model import (
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import make_kept_headers, make_put_headers
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import begin_upload, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
@@ -24,7 +25,6 @@ from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_allowing_refusal
 from s3batch.s3.stored_proof import strip_etag
-from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.guard import prepare_change, require_planned

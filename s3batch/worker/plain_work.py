@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from s3batch.objects.headers import make_put_headers
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import FirstAttempt
 from s3batch.s3.faults import RequestError
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import raise_for_status
-from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

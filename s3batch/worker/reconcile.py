@@ -18,9 +18,9 @@ from s3batch.model import (
 from s3batch.objects.compare import LISTING_GRAIN
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,

@@ -16,9 +16,9 @@ from s3batch.model import (
 from s3batch.objects.headers import make_put_headers
 from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.faults import is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
-from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.versions import note_version
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from s3batch.model import Operation, RestoreSpec, Result
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.worker.backup import ObjectPlace, copy_with_attributes, read_canned_acl, read_tags_at
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError

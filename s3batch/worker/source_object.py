@@ -14,12 +14,12 @@ from s3batch.objects.fetched_proof import ContentProof
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.access_headers import make_source_key_headers
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import run_at_source
 from s3batch.s3.faults import fault_of, refusal_for_good
 from s3batch.s3.permissions import refusal_words
 from s3batch.s3.requests import Response
 from s3batch.s3.responses import etag_of, raise_for_status
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from s3batch.objects.two_objects import (
 )
 from s3batch.quirks import TAGS, QuirkKind
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import send_checked
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts

@@ -20,6 +20,7 @@ from s3batch.objects.two_objects import (
     merge_attributes,
 )
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import begin_upload, checksum_header, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT, RunningChecksum
 from s3batch.s3.etag import md5_of_etag, multipart_etag
@@ -27,7 +28,6 @@ from s3batch.s3.event_loop import run_at_source, run_in_thread
 from s3batch.s3.faults import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_allowing_refusal
 from s3batch.s3.stored_proof import strip_etag
-from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.guard import prepare_change

@@ -9,12 +9,12 @@ from s3batch.model import MISSING, Attributes, Operation, Result, Work, find_kep
 from s3batch.objects.headers import RemoteAttributes, make_kept_headers, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import BodyChecksum, FirstAttempt, send_checked
 from s3batch.s3.checksums import RunningChecksum
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
-from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, compress_body
 from s3batch.worker.results import failed_result
 from s3batch.worker.versions import note_version

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, KnownContent, Operation, Reason, RedirectSpec, Result, Work, require_spec
 from s3batch.s3 import requests
+from s3batch.s3.calls import send_request
 from s3batch.s3.responses import etag_of, send_expecting_ok
-from s3batch.s3.transport import send_request
 from s3batch.worker.dispatch import carry_out
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from s3batch.objects.acl import acl_matches
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
+from s3batch.s3.calls import send_request
 from s3batch.s3.checksums import checksum_of
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.etag import multipart_etag
 from s3batch.s3.faults import fault_of
 from s3batch.s3.requests import Request
-from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from tests.rig.servers import Quirk
 

@@ -14,13 +14,14 @@ import pytest
 import s3batch.s3.boto  # noqa: F401 - importing boto3 holds everybody up, and limits are short here
 from s3batch.s3 import requests
 from s3batch.s3.bounds import ResponseBounds
+from s3batch.s3.calls import catch_request_error, send_request
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transfer_managers import copy_large
-from s3batch.s3.transport import Transport, catch_request_error, send_request
+from s3batch.s3.transport import Transport
 from s3batch.s3.validation import RULES
 from tests.rig.answering import Answering, Out
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import EventLoop, run_in_thread, sleep
 from s3batch.s3.gather import gather_results
 from s3batch.s3.requests import Response, head_object
-from s3batch.s3.transport import send_request
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from s3batch.s3.calls import catch_request_error
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import RequestError
 from s3batch.s3.head_forms import ExpectedHead, HeadForms
 from s3batch.s3.requests import Response, head_equal_object
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import Transport, catch_request_error
+from s3batch.s3.transport import Transport
 from tests.rig.scripted import CLOSE, RESET, Scripted, Step, wait
 
 DATE = "Sun, 29 Nov 2026 13:00:00 GMT"

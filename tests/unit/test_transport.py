@@ -14,13 +14,14 @@ import pytest
 from s3batch.quirks import OVERRULED
 from s3batch.s3 import dialer
 from s3batch.s3 import requests as calls
+from s3batch.s3.calls import catch_request_error, send_request
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Response
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import Transport, catch_request_error, send_request
+from s3batch.s3.transport import Transport
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 from tests.rig.scripted import CLOSE, CLOSE_UNREAD, OK, RESET, Scripted, wait
 
