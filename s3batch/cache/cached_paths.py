@@ -84,7 +84,12 @@ class CachedPaths:
     def _own_files(self, roots: Sequence[str], places: Places) -> tuple[str, ...]:
         """Return s3batch's own files below a cached path: they are not part of the cache."""
         local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
-        ours = [*self.own_directories(), local, *(self.journal_path + end for end in ("", *SIDE_FILES))]
+        ours = [
+            *self.own_directories(),
+            *self.settings.state_directories(),
+            local,
+            *(self.journal_path + end for end in ("", *SIDE_FILES)),
+        ]
         below = [os.path.relpath(path, self.workspace) for path in ours if is_inside(path, self.workspace)]
         behind = [name for path in ours for name in places.known_as(os.path.realpath(path))]
         return tuple(path for path in (*ours, *below, *behind) if is_below(path, frozenset(roots)))

@@ -88,6 +88,6 @@ class DownloadSpec(NamedTuple):
 
 
 def _find_state_below(root: str, settings: Settings) -> frozenset[str]:
-    places = map(os.path.realpath, (settings.journal_directory(), *settings.lock_directories()))
+    places = map(os.path.realpath, settings.state_directories())
     above = os.path.join(root, "")
     return frozenset(each.removeprefix(above) for each in places if each.startswith(above))

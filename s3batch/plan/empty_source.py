@@ -32,5 +32,8 @@ class _Everything:
 
 def has_hidden_files(wanted: SyncSpec, journal: str) -> bool:
     """Return whether the source has a file at all; it is looked for up to the first one."""
-    walked = walk_source(wanted.source.root, _Everything(), symlinks=wanted.settings.symlinks, journal=journal)
+    walked = walk_source(
+        wanted.source.root, _Everything(), symlinks=wanted.settings.symlinks, journal=journal,
+        own=wanted.settings.state_directories(),
+    )  # fmt: skip
     return next(iter(walked), None) is not None

@@ -107,5 +107,6 @@ def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:
         raise SettingsError("files_from needs a directory as source, not a glob", hint="name the directory")
     return ListedWalk(
         wanted.source.root, wanted.selection, journal.file_lists.pages(wanted.settings.list_digest),
-        symlinks=wanted.settings.symlinks, journal=journal.path, limits=wanted.limits,
+        symlinks=wanted.settings.symlinks, journal=journal.path, own=wanted.settings.state_directories(),
+        limits=wanted.limits,
     )  # fmt: skip

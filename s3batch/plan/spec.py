@@ -155,8 +155,9 @@ class SyncSpec(NamedTuple):
     def walk(self, journal: str = "") -> Walk:
         """Return a walk of the source under the job's link policy; ``journal`` lies in it perhaps, and is no file."""
         return walk_source(
-            self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal, limits=self.limits
-        )
+            self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal,
+            own=self.settings.state_directories(), limits=self.limits,
+        )  # fmt: skip
 
     def _iterate_stripped(self) -> Iterable[LocalFile]:
         return self.walk() if self.target.stripped else ()

@@ -681,6 +681,10 @@ class Settings(NamedTuple):
         """Return the directories for the lock of a target: the user's, and for a plugin the workspace's too."""
         return tuple(dict.fromkeys([self.user_directory or self.journal_directory(), self.journal_directory()]))
 
+    def state_directories(self) -> tuple[str, ...]:
+        """Return the directories of journals and locks: never uploaded, cached, filled or emptied."""
+        return tuple(dict.fromkeys([self.journal_directory(), *self.lock_directories()]))
+
     def journal_path(self, target: str = "") -> str:
         """Return the path of the journal: one file for each target and endpoint of a sync, one for each cache."""
         if self.journal:

@@ -13,7 +13,7 @@ from s3batch.source.walk import Walk
 from s3batch.source.walk_record import CountedPaths, WalkProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from s3batch.source.size_and_age import FileLimits
     from s3batch.source.walk import WalkFilter
@@ -33,9 +33,10 @@ class ListedWalk(Walk):
         *,
         symlinks: str = "follow",
         journal: str = "",
+        own: Iterable[str] = (),
         limits: FileLimits | None = None,
     ) -> None:
-        super().__init__(root, selection, symlinks=symlinks, journal=journal, limits=limits)
+        super().__init__(root, selection, symlinks=symlinks, journal=journal, own=own, limits=limits)
         self._pages = pages
         self.left_out = CountedPaths()
         """Paths that the list names and the filters hide."""

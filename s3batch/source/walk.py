@@ -21,7 +21,8 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -111,9 +112,11 @@ class Walk(WalkRecord):
         *,
         symlinks: str = "follow",
         journal: str = "",
+        own: Iterable[str] = (),
         slice_size: int = SLICE,
         limits: FileLimits | None = None,
     ) -> None:
+        """``own`` are directories of s3batch, which the walk does not enter, wherever they are."""
         super().__init__()
         self._limits = limits or None
         self._slice_size = slice_size
@@ -134,6 +137,7 @@ class Walk(WalkRecord):
         self._real_base = os.path.realpath(self.base)
         self._name = os.path.basename(root)
         self._journal_directory, self._journal_name = os.path.split(os.path.realpath(journal)) if journal else ("", "")
+        self._own = frozenset(_identify_directories(own))
 
     def __iter__(self) -> Iterator[LocalFile]:
         return chain.from_iterable(self.batches(BREATH))
@@ -296,6 +300,10 @@ class Walk(WalkRecord):
         if not self._selection.enters(path):
             return False
         identity = (stamp.device, stamp.inode)
+        if identity in self._own:
+            self.notes += 1
+            self.keep(path)
+            return False
         if any(level.identity == identity for level in levels):
             self.skip(path, "a symbolic link to a directory it is in")
             return False
@@ -341,10 +349,19 @@ def walk_source(
     *,
     symlinks: str = "follow",
     journal: str = "",
+    own: Iterable[str] = (),
     limits: FileLimits | None = None,
 ) -> Walk:
     """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
-    return Walk(root, selection, symlinks=symlinks, journal=journal, limits=limits)
+    return Walk(root, selection, symlinks=symlinks, journal=journal, own=own, limits=limits)
+
+
+def _identify_directories(places: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yield device and inode of those that exist."""
+    for place in places:
+        with suppress(OSError):
+            stamp = stamp_of(os.stat(place))
+            yield stamp.device, stamp.inode
 
 
 def _read_next_slice(scan: Iterator[os.DirEntry[str]], size: int) -> list[os.DirEntry[str]]:

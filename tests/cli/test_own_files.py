@@ -191,3 +191,27 @@ def test_a_step_after_one_of_root_keeps_its_journal_elsewhere_and_says_so(outsid
     assert f"the workspace cannot be written, so the journal is in {outside}/tmp/s3batch-54321" in ran.stderr
     assert sorted(os.listdir(outside / "work" / ".s3batch")) == before
     assert [each.key for each in store.requests if each.name == "PutObject"]
+
+
+def test_a_home_that_holds_our_state_is_sent_and_cached_without_it(call, tmp_path, store):
+    home, env = tmp_path, {**KEYS, **QUICK, "S3BATCH_ENDPOINT_URL": store.url}
+    (home / "notes").write_text("content")
+    (home / "elsewhere").symlink_to("state")
+    assert call("sync", home / "notes", "s3://b/other", env=env).code == 0  # leaves another journal and another lock
+    (home / "list").write_text("notes\nstate/s3batch/sync.db\n")
+
+    ran = [call("sync", home, "s3://b/home", "--delete", "--json", env=env) for _ in range(3)]
+    verified = call("verify", home, "s3://b/home", "--json", env=env)
+    listed = call("sync", home, "s3://b/listed", "--files-from", home / "list", "--json", env=env)
+    cached = call("cache", "rebuild", "--bucket", "b", "--cache", home, "--cache-key", "k", env=env)
+    restored = call("cache", "restore", "--bucket", "b", "--cache", home, "--cache-key", "k", "-v", env=env)
+    held = call("cache", "inspect", "--bucket", "b", "--cache-key", "k", "--json", env=env)
+
+    assert [each.code for each in ran] == [0, 0, 0]
+    assert [each.json["operations"]["upload"]["done"] for each in ran][1:] == [0, 0]
+    assert (verified.code, verified.json["differences"]) == (0, [])
+    assert (listed.code, listed.json["operations"]["upload"]["done"]) == (0, 1), listed.err
+    assert (cached.code, restored.code) == (0, 0), cached.err
+    assert [key for key in store.objects["b"] if "/state/" in key or "/elsewhere/" in key] == []
+    assert "s3batch/sync" not in held.out
+    assert ".db" not in held.out
