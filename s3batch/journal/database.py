@@ -7,9 +7,11 @@ cut the last commits may be missing, which makes work be repeated, never lost.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from operator import length_hint
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -63,31 +65,36 @@ class Database:
         self._begin()
         self.writes += 1
         try:
-            return self._connection.execute(sql, parameters).rowcount
+            return self._run(sql, parameters).rowcount
         except sqlite3.Error as error:
             self.fail(error)
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
-        """Carry out one writing statement for each row; return how many rows were touched in all."""
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Carry out one writing statement for each row."""
         if not rows:
-            return 0
+            return
         self._begin()
         self.writes += 1
+        left = iter(rows)
         try:
-            return self._connection.executemany(sql, rows).rowcount
+            try:
+                self._connection.executemany(sql, left)
+            except UnicodeEncodeError:  # raised by the row that was read last, before it was carried out
+                for row in rows[len(rows) - length_hint(left) - 1 :]:
+                    self._run(sql, row)
         except sqlite3.Error as error:
             self.fail(error)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query. Text that is not UTF-8 comes back with surrogate escapes."""
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            return self._run(sql, parameters).fetchall()
         except sqlite3.Error as error:
             if not _is_decoding(error):
                 self.fail(error)
         self._connection.text_factory = _decode_escaped
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            return self._run(sql, parameters).fetchall()
         except sqlite3.Error as error:
             self.fail(error)
         finally:
@@ -196,6 +203,13 @@ class Database:
             raise self._damage from error
         raise name_path_in_error(self.path, error) from error
 
+    def _run(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        """Carry out a statement. Any parameter may be text that is not UTF-8."""
+        try:
+            return self._connection.execute(sql, parameters)
+        except UnicodeEncodeError:
+            return self._connection.execute(*_cast_texts(sql, parameters))
+
     def _begin(self) -> None:
         if self._damage is not None:  # the connection is closed
             raise self._damage
@@ -289,6 +303,20 @@ def make_all_bindable(texts: Sequence[str]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _cast_texts(sql: str, parameters: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return the statement with each text that is not UTF-8 given as bytes and cast to TEXT. No literal holds a ``?``."""
+    values = [make_bindable(value) if isinstance(value, str) else value for value in parameters]
+    place = 0
+
+    def cast(mark: re.Match[str]) -> str:
+        nonlocal place
+        place = int(mark[1]) if mark[1] else place + 1
+        is_cast = values[place - 1] is not parameters[place - 1]
+        return f"CAST({mark[0]} AS TEXT)" if is_cast else mark[0]
+
+    return re.sub(r"\?(\d*)", cast, sql), values
 
 
 def _decode_escaped(content: bytes) -> str:

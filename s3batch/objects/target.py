@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from s3batch.errors import SettingsError
 from s3batch.settings.table import Settings
+from s3batch.settings.texts import is_utf8
 
 _WEBSITE = r"(?i)(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
 _WILD = re.compile(r"\*\*|\*|\?|[^*?]+")
 _WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
+_UTF8_HINT = "write it in UTF-8: the keys of objects are text"
 _UP_HINT = "write a target without '..'"
 _BUCKET_HINT = "write the bucket's name alone; what comes below it is the target"
 
@@ -45,6 +47,8 @@ class Target(NamedTuple):
             raise settings.bad("bucket", _BUCKET_HINT)
         if _has_parent_segment(settings.target):
             raise settings.bad("target", _UP_HINT)
+        if not is_utf8(settings.target):
+            raise settings.bad("target", _UTF8_HINT)
         return normalise_target(settings.bucket, settings.target, settings.strip_prefix or "")
 
     def key(self, path: str) -> str:

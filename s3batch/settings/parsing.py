@@ -57,8 +57,10 @@ def parse_setting(row: Setting, text: str, origin: str) -> Any:
         return row.default
     _refuse_placeholder(row, text, origin)
     try:
-        if row.form not in LISTS and texts.has_control(text):
-            raise ValueError(texts.CONTROL_HINT)
+        if row.form not in LISTS:
+            _refuse_fault(texts.find_fault(text))
+        if _goes_out_as_text(row) and not texts.is_utf8(text):
+            raise ValueError(texts.UTF8_HINT)
         value = _parse_form(row, text)
     except ValueError as error:
         raise wrong_value_error(row, text, origin, str(error)) from None
@@ -88,9 +90,23 @@ def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
         )
 
 
+def _goes_out_as_text(row: Setting) -> bool:
+    """Return whether a store or a service gets the value as text. Paths, patterns and keys of files may hold any bytes."""
+    return (row.topic is Topic.ACCESS and row.name not in _NAMES_OF_FILES) or row.name in _TEXTS
+
+
+def _refuse_fault(hint: str) -> None:
+    if hint:
+        raise ValueError(hint)
+
+
 _KEY_PIECE = r"(?s)\{\{.*?\}\}|\\,|."
 _LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
 """Settings outside Topic.ACCESS whose value cannot contain ``${NAME}``."""
+_TEXTS = _LITERAL | {"backup", "cloudfront_distribution", "ping", "scheduler"}
+"""Settings outside Topic.ACCESS that go out as text."""
+_NAMES_OF_FILES = frozenset({"sse_c_key", "source_sse_c_key"})
+"""Settings of Topic.ACCESS whose flag names a file."""
 _PLACES = frozenset({"source", "backup"})
 """Settings that may name a bucket."""
 
@@ -119,9 +135,9 @@ def _parse_form(row: Setting, text: str) -> Any:
             units.parse_limit(text)
             return text.strip()
         case Form.LIST:
-            return tuple(_match_choice(row, _without_control(item)) for item in split_list(text))
+            return tuple(_match_choice(row, _check_item(item)) for item in split_list(text))
         case Form.KEYS:
-            return tuple(_without_control(item) for item in split_keys(text))
+            return tuple(_check_item(item) for item in split_keys(text))
         case Form.URL:
             return _parse_url(text.strip(), is_endpoint=row.topic is not Topic.OUTPUT)
         case Form.RULES | Form.MAP:
@@ -129,9 +145,8 @@ def _parse_form(row: Setting, text: str) -> Any:
     return _match_choice(row, text)
 
 
-def _without_control(item: str) -> str:
-    if texts.CONTROL.search(item):
-        raise ValueError(texts.CONTROL_HINT)
+def _check_item(item: str) -> str:
+    _refuse_fault(texts.find_fault_of_string(item))
     return item
 
 

@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from s3batch.settings.texts import is_utf8
 from s3batch.units import BOOLEAN_HINT, parse_boolean
 
 if TYPE_CHECKING:
@@ -102,6 +103,12 @@ def _one_line(settings: Settings, name: str, value: str) -> str:
     value = value.strip()
     if re.search(_CONTROL, value):
         raise settings.bad(name, f"write {value!r} on one line, without control characters")
+    return _require_utf8(settings, name, value)
+
+
+def _require_utf8(settings: Settings, name: str, value: str) -> str:
+    if not is_utf8(value):
+        raise settings.bad(name, f"write {value!r} in UTF-8")
     return value
 
 
@@ -160,6 +167,7 @@ def _check_tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
             raise settings.bad(
                 name, f"a tag is a key of 1 to {_MAX_TAG_KEY} and a value of 0 to {_MAX_TAG_VALUE} characters"
             )
+        _require_utf8(settings, name, f"{key}={value}")
     return tuple(sorted(pairs.items()))
 
 

@@ -12,6 +12,11 @@ from urllib.parse import unquote
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """C0, DEL and C1: control characters, which no setting may hold."""
 CONTROL_HINT = "write it without line breaks and control characters"
+_BYTE = re.compile("[\udc80-\udcff]")
+"""A byte that is not UTF-8, as ``os.fsdecode`` makes it: a file's name may hold one."""
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half a character, which only an escape of JSON makes: nothing may hold one."""
+UTF8_HINT = "write it in UTF-8"
 _PLACEHOLDER = r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>"
 _USERINFO = r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)"
 _HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
@@ -35,16 +40,31 @@ def plain_text(text: str) -> str:
     return text
 
 
-def has_control(text: str) -> bool:
-    """Return whether a control character is in a text, or in a string of the JSON object or list that it is."""
-    if not CONTROL.search(text) and "\\" not in text:
-        return False
+def find_fault(text: str) -> str:
+    """Return what to write instead of a text that no setting may hold, such as a control character; empty for a good one.
+
+    A JSON object or list is judged by the strings in it.
+    """
+    if text.isprintable() and "\\" not in text:  # neither a control character nor half a character is printable
+        return ""
     if text[:1] in {"{", "["}:
         try:
-            return any(CONTROL.search(each) for each in _walk_strings(json.loads(text)))
+            return next(filter(None, map(find_fault_of_string, _walk_strings(json.loads(text)))), "")
         except (ValueError, RecursionError):
             pass
-    return CONTROL.search(text) is not None
+    return find_fault_of_string(text)
+
+
+def find_fault_of_string(text: str) -> str:
+    """Return what to write instead of a text that is no JSON; empty for a good one."""
+    if CONTROL.search(text):
+        return CONTROL_HINT
+    return UTF8_HINT if _HALF.search(text) else ""
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text has a form in UTF-8: it is no name with other bytes."""
+    return text.isascii() or not (_BYTE.search(text) or _HALF.search(text))
 
 
 def _walk_strings(value: Any) -> Iterator[str]:

@@ -78,6 +78,9 @@ def sync(fake, clean_env, tmp_path) -> Callable[..., program.Finished]:
         pytest.param(["tree", "s3://b/p", "--access-key", "only"], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
                      2, "secret_key", id="half a key pair"),
         pytest.param(["tree", "s3://b/p", "--profile", "nobody"], {}, 4, "nobody", id="a profile nobody has"),
+        pytest.param(["tree", "s3://b/x\udcff"], {}, 2, "target cannot be", id="a target that is no text"),
+        pytest.param(["tree", "s3://b/p", "--tags", "a=x\udcff"], {}, 2, "tags cannot be", id="a tag that is no text"),
+        pytest.param(["tree", "s3://b/p", "--region", "x\udcff"], {}, 2, "region cannot be", id="a region that is no text"),
         pytest.param(["tree", "s3://b/p", "--journal", "tree"], {}, 3, "tree", id="a directory as journal"),
         pytest.param(["tree", "s3://b/p", "--journal", "tree/file"], {}, 3, "tree/file", id="another file as journal"),
         pytest.param(["tree", "s3://b/p", "--journal", "/proc/none/j.db"], {}, 3, "/proc/none", id="no place for it"),
@@ -93,6 +96,26 @@ def test_bad_input_gets_one_sentence(sync, fake, arguments, environment, code, s
     assert json.loads(ended.stdout)["exit_code"] == code
     assert json.loads(ended.stdout)["state"] == "failed"
     assert not [request for request in fake.requests if request.name != "ListObjectsV2"]
+
+
+def test_a_source_whose_name_is_no_text_is_synced_compared_and_resumed(sync, fake, clean_env, tmp_path):
+    odd = tmp_path / os.fsdecode(b"x\xff")
+    (tmp_path / "tree").rename(odd)
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+    whole, one = sync(odd.name, "s3://b/p", "--delete", "--json"), sync(f"{odd.name}/file", "s3://b/one/file")
+
+    assert (whole.code, one.code) == (0, 0), whole.stderr + one.stderr
+    assert whole.json["source"] == str(odd)
+    verified = program.run(["verify", odd.name, "s3://b/p"], clean_env | keys, tmp_path)
+    assert (verified.code, verified.stderr) == (0, "1 file compared: no difference\n")
+
+    fake.meddle = lambda request: Reply(403, body=error("AccessDenied")) if request.name == "PutObject" else None
+    (odd / "more").write_bytes(b"more")
+    assert sync(odd.name, "s3://b/p").code == 1
+    fake.meddle = lambda _: None
+    resumed = program.run(["resume"], clean_env | keys, odd)
+    assert resumed.code == 0, resumed.stderr
+    assert set(fake.objects["b"]) == {"p/file", "one/file", "p/more"}
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,36 @@ def test_a_control_character_is_refused_in_every_form(tmp_path, monkeypatch, nam
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        pytest.param("region", "x\udcff", "write it in UTF-8", id="a region"),
+        pytest.param("endpoint_url", "http://x\udcff", "write it in UTF-8", id="an endpoint"),
+        pytest.param("bucket", "x\udcff", "write it in UTF-8", id="a bucket"),
+        pytest.param("access_key", "x\udcff", "write it in UTF-8", id="a key"),
+        pytest.param("backup", "s3://b/x\udcff", "write it in UTF-8", id="a place for backups"),
+        pytest.param("cloudfront_distribution", "x\udcff", "write it in UTF-8", id="a distribution"),
+        pytest.param("journal", '"\\ud800"', "write it in UTF-8", id="half a character, which no file system has"),
+        pytest.param("exclude", '["a", "\\ud800"]', "write it in UTF-8", id="half a character in a list"),
+        pytest.param("redirects", '{"\\ud800": "/"}', "write it in UTF-8", id="half a character in a map"),
+    ],
+)
+def test_what_is_no_text_is_refused_where_a_service_gets_it(tmp_path, monkeypatch, name, text, hint):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=f"^{name} cannot be .* {hint}"):
+        try:
+            loaded([f"{TABLE[name].flag}={text}"], {}, tmp_path)
+        except SettingsError as error:
+            raise SettingsError(f"{error} {error.hint}") from None
+
+
+@pytest.mark.parametrize("name", ["source", "journal", "exclude", "files_from", "report", "redirects", "on_done"])
+def test_a_path_may_have_any_bytes(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    found = getattr(loaded([f"{TABLE[name].flag}=x\udcff.json"], {}, tmp_path), name)
+    assert "x\udcff.json" in ([found] if isinstance(found, str) else found)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "value"),
     [
         ("acl", '"public-read"', "public-read"),

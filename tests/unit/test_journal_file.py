@@ -17,6 +17,7 @@ import pytest
 
 from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
 from s3batch.journal import Journal
+from s3batch.journal.database import open_database
 from s3batch.journal.limits import JournalLimits
 from s3batch.journal.migrations import SUPPORTED
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
@@ -45,6 +46,30 @@ def make(path: str, number: int = 100) -> str:
         job_id = begin(journal)
         journal.operations.add(uploads(number))
     return job_id
+
+
+def test_any_text_can_be_written_and_found_again_also_if_it_is_not_utf_8(path):
+    with Journal.open(path) as journal:
+        begin(journal)
+        for text in ("ä", "x\udcff"):
+            journal.remember(f"source {text}", text)
+
+    with Journal.open(path) as journal:
+        assert [journal.recall(f"source {text}") for text in ("ä", "x\udcff")] == ["ä", "x\udcff"]
+        assert not journal.recall("source x\udcfe")
+
+
+def test_a_statement_is_carried_out_once_for_each_row_wherever_a_text_is_not_utf_8(path):
+    database = open_database(path, create=True, refuse_if_held=lambda: None)
+    rows = [(1, "a"), (2, "x\udcff"), (3, "c"), (4, "y\udcff"), (5, "e")]
+    database.execute("CREATE TEMP TABLE seen (number INTEGER, name TEXT)")
+    database.execute_many("INSERT INTO seen VALUES (?, ?)", rows)
+
+    assert database.rows("SELECT number, name FROM seen ORDER BY rowid") == rows
+    query = "SELECT number FROM seen WHERE number > ?2 AND name = CAST(?1 AS TEXT) OR name = ?3"
+    assert database.rows(query, ("y\udcff", 1, "x\udcff")) == [(2,), (4,)]
+    assert database.value("SELECT count(*) FROM seen WHERE typeof(name) = 'text'") == len(rows)
+    database.close()
 
 
 def python(script: str, *arguments: str, **more) -> subprocess.Popen:

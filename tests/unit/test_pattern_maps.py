@@ -93,6 +93,7 @@ def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, patte
         pytest.param('{"": "1"}', "'' cannot name metadata", id="no name"),
         pytest.param('{"ü": "1"}', "'ü' cannot name metadata", id="a name that is not ASCII"),
         pytest.param('{"a": "b\\nc"}', "on one line", id="two lines"),
+        pytest.param('{"*": {"a": "\\udcff"}}', "in UTF-8", id="no text"),
     ],
 )
 def test_other_metadata_is_a_settings_error(text: str, hint: str) -> None:

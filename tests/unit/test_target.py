@@ -41,6 +41,13 @@ def test_a_target_that_goes_up_is_refused(target: str) -> None:
         Target.from_settings(settings)
 
 
+def test_a_target_that_is_no_text_is_refused() -> None:
+    settings = Settings(bucket="b", target="a/\udcff", origins={"target": "PLUGIN_TARGET"})
+
+    with pytest.raises(SettingsError, match=r"target cannot be 'a/\\udcff' \(from PLUGIN_TARGET\); write it in UTF-8"):
+        Target.from_settings(settings)
+
+
 @pytest.mark.parametrize(
     ("bucket", "name"),
     [

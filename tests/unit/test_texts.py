@@ -39,26 +39,39 @@ def test_a_text_is_plain_without_spaces_and_quotes_around_it(text, plain):
 
 
 @pytest.mark.parametrize(
-    ("text", "control"),
+    ("text", "hint"),
     [
-        ("a b", False),
-        ("ä\u2028\udce9", False),
-        ("a\nb", True),
-        ("a\tb", True),
-        ("a\x00b", True),
-        ("a\x7f", True),
-        ("a\x85b", True),
-        ('{\n  "a": "b"\n}', False),
-        ('{"a": "b\\n"}', True),
-        ('{"a\\u0000": 1}', True),
-        ('[\n"a",\n{"b": ["\\r"]}]', True),
-        ("{\n", True),
-        ("[" * 100_000 + "\n", True),
-        (r"C:\a", False),
+        ("a b", ""),
+        ("ä\u2028\udce9", ""),
+        ("a\nb", texts.CONTROL_HINT),
+        ("a\tb", texts.CONTROL_HINT),
+        ("a\x00b", texts.CONTROL_HINT),
+        ("a\x7f", texts.CONTROL_HINT),
+        ("a\x85b", texts.CONTROL_HINT),
+        ('{\n  "a": "b"\n}', ""),
+        ('{"a": "b\\n"}', texts.CONTROL_HINT),
+        ('{"a\\u0000": 1}', texts.CONTROL_HINT),
+        ('[\n"a",\n{"b": ["\\r"]}]', texts.CONTROL_HINT),
+        ("{\n", texts.CONTROL_HINT),
+        ("[" * 100_000 + "\n", texts.CONTROL_HINT),
+        (r"C:\a", ""),
+        (r"C:\ud800", ""),
+        ("a\ud800", texts.UTF8_HINT),
+        ("\udc00 first", texts.UTF8_HINT),
+        ("\udfff last", texts.UTF8_HINT),
+        ('{"a": "\\ud800"}', texts.UTF8_HINT),
+        ('{"a": "\\udcff \\ud83d\\ude00"}', ""),
     ],
 )
-def test_a_control_character_is_found_but_for_those_between_the_values_of_json(text, control):
-    assert texts.has_control(text) is control
+def test_a_fault_is_found_but_for_control_characters_between_the_values_of_json(text, hint):
+    assert texts.find_fault(text) == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "good"), [("", True), ("a", True), ("ä\u2028😀", True), ("a\udcff", False), ("\ud800", False)]
+)
+def test_a_name_with_other_bytes_is_no_utf_8(text, good):
+    assert texts.is_utf8(text) is good
 
 
 @pytest.mark.parametrize(
