@@ -249,6 +249,7 @@ def open_database(
     try:
         _prepare_connection(connection)
         _check_database(connection, path, whole=checked)
+        row_types.check_jobs(connection)
         if foreign:
             row_types.check_row_types(connection, whole=checked)
     except sqlite3.Error as error:
@@ -274,6 +275,7 @@ def open_read_only(path: str, *, foreign: bool = False) -> Database:
         found = _read_version(connection, path)
         if found < migrations.SUPPORTED:
             connection = _migrate_copy(connection, found)
+        row_types.check_jobs(connection)
         if foreign:
             row_types.check_row_types(connection, whole=os.path.getsize(path) <= DEFAULT_LIMITS.checked_always)
     except sqlite3.Error as error:

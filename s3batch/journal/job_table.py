@@ -179,7 +179,7 @@ class JobTable:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
         try:
             return [self._read_job(row) for row in rows]
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise JournalError(
                 f"journal {self._store.path} is damaged: a job of it cannot be read ({error})",
                 hint="move it away, or name another --journal",
@@ -206,10 +206,13 @@ def _decode_job(row: tuple[Any, ...], warnings: list[str]) -> Job:
     id_, command, source, target, endpoint, state, settings, *numbers = row[:18]
     version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
     continues, takes, *more = row[20:]
+    taken, counts = tuple(map(int, json.loads(takes))), _parse_json_map(requests)
+    if not all(0 < each < row[18] for each in taken) or not all(isinstance(each, int) for each in counts.values()):
+        raise ValueError("it takes a later job, or its requests are not counts")
     return Job(
         id_, command, source, target, endpoint, JobState(state), _parse_json_map(settings), version, started, ended,
-        exit_code, resumed, bool(planned), unchanged, files, size, _parse_json_map(requests), retries,
-        warnings, row[18], row[19], continues, tuple(map(int, json.loads(takes))), *more,
+        exit_code, resumed, bool(planned), unchanged, files, size, counts, retries,
+        warnings, row[18], row[19], continues, taken, *more,
     )  # fmt: skip
 
 

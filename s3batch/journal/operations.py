@@ -53,7 +53,7 @@ UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'failed' AND stage <= ?
 """
 _SEEN_ANEW = f"AND code NOT IN {_OF_ONE_FILE}"
-_STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
+STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 DECIDED_ANEW = "a later job planned it again"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""
 LEFT_OUT = "an ignore file leaves it out by now"
@@ -105,7 +105,7 @@ class Operations:
     def rewind(self) -> None:
         """Let :meth:`lease` begin at the job's first row again."""
         self._cursor = {}
-        self._pending_to = dict.fromkeys(_STAGES, self.last)
+        self._pending_to = dict.fromkeys(STAGES, self.last)
         self._fresh.clear()
 
     def is_taken(self, row: int) -> bool:

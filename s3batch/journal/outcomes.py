@@ -10,6 +10,7 @@ from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.limits import JournalLimits
+from s3batch.journal.operations import STAGES
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
@@ -211,6 +212,8 @@ class Outcomes:
                 (job.floor, job.number),
             )
             self._unsettled = Counter({(stage, state): count for stage, state, count in found})
+            if strange := {stage for stage, _ in self._unsettled}.difference(STAGES):
+                self._store.refuse(f"an operation has stage {strange.pop()!r}")  # no lease would ever come by it
             self._counted_at = now
         return self._unsettled
 

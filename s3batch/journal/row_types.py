@@ -1,6 +1,7 @@
-"""A check of every row of a journal that another program may have written: SQLite keeps any value in any column.
+"""Checks of rows that another program may have written: SQLite keeps any value in any column.
 
-A journal written by s3batch needs no check, because :mod:`s3batch.journal` reads what it writes.
+The few rows of jobs are checked in every journal, since each command computes with them. The other rows are checked where
+s3batch may not have written them: :mod:`s3batch.journal` reads what it writes.
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-from s3batch.model import JobState, Kind, Reason, State
+from s3batch.model import JobState, Kind, Reason, Stage, State
 
+_CONTINUES_LATER = """
+SELECT 1 FROM job JOIN job AS earlier ON earlier.id = job.continues WHERE earlier.number >= job.number LIMIT 1
+"""
+"""Numbers rise, so a chain of jobs whose numbers fall has an end."""
 _VIEWS = frozenset({"progress", "runs", "failures", "slowest"})
 _TABLES = ("job", "operation", "part", "object", "remembered", "warning", "doubt", "sample")
 _KINDS = {"TEXT": "'text'", "INTEGER": "'integer'", "REAL": "'real', 'integer'", "FLOAT": "'real', 'integer'"}
@@ -23,10 +28,46 @@ _NAMES: Mapping[str, Mapping[str, type[JobState | Kind | Reason | State]]] = {
     "operation": {"kind": Kind, "reason": Reason, "state": State},
     "part": {"state": State},
 }
+_TIME = (0, 9_000_000_000)
+"""Seconds since 1970, by this machine's clock. Later ones than of 2255 are no nanoseconds of 64 bits."""
+_STORE_TIME = (-100_000_000_000, 1_000_000_000_000)
+"""The same by the store's clock: any date that a response can have, from the year 1 to 9999."""
+_SECONDS = (-1_000_000_000_000, 1_000_000_000_000)
+_ROW = (0, 1 << 60)
+_COUNT = (0, 1 << 62)
+_FLAG = (0, 1)
+_STAGE = (Stage.MAIN, Stage.DELETE)
+_RANGES: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "job": {
+        "number": _ROW, "after_operation": _ROW, "stage": _STAGE, "planned": _FLAG, "learned": _FLAG, "exit_code": (0, 255),
+        "started": _TIME, "ended": _TIME, "seen": _TIME, "seen_there": _STORE_TIME, "store_date": _STORE_TIME,
+        "timeout": (0, 10**308), "left_open": (-_COUNT[1], _COUNT[1]),
+        **dict.fromkeys(("resumed", "files", "bytes", "unchanged", "found_unchanged", "retries"), _COUNT),
+    },
+    "operation": {
+        "id": _ROW, "job": _ROW, "size": _COUNT, "bytes": _COUNT, "stage": _STAGE, "attempts": _COUNT, "status": _COUNT,
+        "seconds": _SECONDS, "written": _STORE_TIME,
+    },
+    "part": {"number": _ROW, "offset": _COUNT, "size": _COUNT, "attempts": _COUNT},
+    "object": {"size": _COUNT, "known_size": _COUNT, "local_size": _COUNT, "modified": _STORE_TIME, "written": _STORE_TIME},
+    "doubt": {"since": _STORE_TIME, "until": _STORE_TIME},
+    "sample": {"at": _TIME, **dict.fromkeys(("operations", "bytes", "requests", "failed"), _COUNT)},
+}  # fmt: skip
+"""The lowest and the highest value that s3batch writes into a column. More than that cannot be computed with."""
 
 
 class Damage(sqlite3.DatabaseError):
     """The damage in a file that SQLite itself would open."""
+
+
+def check_jobs(connection: sqlite3.Connection) -> None:
+    """Raise Damage for a job with an impossible number or time, or that continues itself or a later job."""
+    odd = " ".join(f"WHEN {_format_range_condition('job', name)} THEN '{name}'" for name in _RANGES["job"])
+    found = connection.execute(f"SELECT CASE {odd} END AS odd FROM job WHERE odd IS NOT NULL LIMIT 1").fetchone()  # noqa: S608
+    if found:
+        raise Damage(f"a job has an impossible value: {found[0]}")
+    if connection.execute(_CONTINUES_LATER).fetchone():
+        raise Damage("a job continues itself, or a later one")
 
 
 def check_row_types(connection: sqlite3.Connection, *, whole: bool) -> None:
@@ -39,16 +80,20 @@ def check_row_types(connection: sqlite3.Connection, *, whole: bool) -> None:
         wrong = [_format_type_condition(table, *row[1:4]) for row in connection.execute(f"PRAGMA table_info({table})")]
         if not wrong:
             continue
+        wrong += [_format_range_condition(table, name) for name in _RANGES.get(table, {})]
         for name, values in _NAMES.get(table, {}).items():
             wrong.append(f"{name} NOT IN ({', '.join(repr(value.value) for value in values)})")
         found = connection.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(wrong)} LIMIT 1").fetchone()  # noqa: S608
         if found:
             raise Damage(f"its table {table} has a row that s3batch does not write")
-    found = (
-        whole and connection.execute("SELECT 1 FROM operation WHERE size < 0 OR length(key) > 4096 LIMIT 1").fetchone()
-    )
-    if found:
-        raise Damage("an operation has an impossible size or key")
+    if whole and connection.execute("SELECT 1 FROM operation WHERE length(key) > 4096 LIMIT 1").fetchone():
+        raise Damage("an operation has an impossible key")
+
+
+def _format_range_condition(table: str, name: str) -> str:
+    """Return SQL that is true of a row whose column holds a number that s3batch never writes."""
+    lowest, highest = _RANGES[table][name]
+    return f"{name} NOT BETWEEN {lowest} AND {highest}"
 
 
 def _format_type_condition(table: str, name: str, declared: str, is_needed: int) -> str:

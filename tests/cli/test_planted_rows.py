@@ -177,7 +177,8 @@ def test_what_a_row_wants_beside_its_file_is_found_out_anew(call, workspace, tre
 @pytest.mark.parametrize(
     ("column", "value"),
     [("kind", "rm"), ("reason", "x"), ("state", "x"), ("size", "many"), ("size", -1), ("stage", "x"), ("path", b"\xff"),
-     ("key", b"\x07"), ("mtime_ns", "now"), ("attempts", 1.5), ("key", "x" * 5000), ("detail", b"7")],
+     ("key", b"\x07"), ("mtime_ns", "now"), ("attempts", 1.5), ("key", "x" * 5000), ("detail", b"7"),
+     ("stage", 77), ("seconds", 9e999), ("written", 1e300), ("attempts", -1)],
 )  # fmt: skip
 def test_a_row_of_other_types_is_damage(call, workspace, tree, store, column, value):
     journal = workspace / "x.db"
@@ -313,3 +314,25 @@ def test_the_users_own_journals_are_opened_without_looking_at_each_row(call, wor
 
     assert (ran.code, changes(store)) == (3, []), ran.err  # the row that is to be carried out is looked at all the same
     assert sqlite3.connect(next(journal.parent.glob("*.damaged-*[0-9]"))).execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_operation_of_no_stage_is_damage_and_not_a_job_that_is_done(call, tree, store, tmp_path):
+    journal = tmp_path / "x.db"
+    plant(journal, tree, store, upload(tree, "a"), stage=77)
+
+    ran = call("resume", "--journal", str(journal), env={**KEYS, **QUICK})
+
+    assert ran.code == 3, ran.err
+    assert f"journal {journal} is damaged (an operation has stage 77)" in ran.err
+    assert "done in" not in ran.err
+
+
+@pytest.mark.parametrize("command", [["resume"], ["jobs", "show"], ["jobs", "prune"], ["report", "--report", "x.json"]])
+def test_a_job_that_continues_itself_is_damage_for_each_command(call, workspace, tree, store, command):
+    journal = workspace / "x.db"
+    plant(journal, tree, store, upload(tree, "a"))
+    edit(journal, "UPDATE job SET continues = id")
+
+    ran = call(*command, "--journal", str(journal), env={**KEYS, **QUICK})
+
+    assert (ran.code, changes(store)) == (3, []), ran.err

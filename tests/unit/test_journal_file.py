@@ -294,6 +294,48 @@ def test_a_damaged_journal_is_set_aside_as_it_is_and_a_new_one_can_be_begun(path
     make(path)
 
 
+IMPOSSIBLE = [
+    "continues = id",
+    "continues = (SELECT max(id) FROM job)",
+    "takes = '[' || number || ']'",
+    "takes = '[1e999]'",
+    "requests = '{\"PutObject\": 1e999}'",
+    *(f"{column} = {value}" for column in ("started", "ended", "seen") for value in ("1e300", "9e999", "-1e18")),
+    *(
+        f"{column} = 9e999"
+        for column in ("seen_there", "store_date", "timeout", "files", "after_operation", "left_open")
+    ),
+    "exit_code = 1e300",
+    "after_operation = 9223372036854775807",
+    "stage = 77",
+]
+
+
+@pytest.mark.parametrize("look", [Journal.open, Journal.read_only])
+@pytest.mark.parametrize("change", IMPOSSIBLE)
+def test_a_job_that_no_run_can_have_written_is_damage(path, change, look):
+    make(path, 2)
+    make(path, 2)
+    edit(path, "UPDATE job SET id = number", f"UPDATE job SET {change}")  # ids of one second are in no order
+
+    with pytest.raises(JournalError, match="is damaged") as caught, look(path) as journal:
+        journal.jobs.list_all()
+
+    assert caught.value.exit_code == EXIT_JOURNAL
+
+
+def test_a_job_may_have_the_dates_and_the_timeout_that_its_store_and_its_user_gave(path):
+    make(path)
+    year_9999, year_1 = 253_402_300_799, -62_135_596_800
+    edit(
+        path,
+        f"UPDATE job SET seen_there = {year_9999 + 1.5}, store_date = {year_1}, timeout = 1e300, continues = 'gone'",
+    )
+
+    with Journal.open(path) as journal:
+        assert journal.jobs.list_all()[0].timeout == 1e300
+
+
 def edit(path: str, *statements: str) -> None:
     connection = sqlite3.connect(path)
     with connection:
