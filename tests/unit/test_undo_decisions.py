@@ -177,6 +177,16 @@ def backup(job: str, state: str, modified: float, continues: str = "", target: s
             (),
             {"1": 90.0, "2": 90.0, "3": 90.0},
         ),
+        # no job continues itself, or one that continues it: somebody else wrote these manifests
+        ([backup("1", "done", 10.0, "1")], (), {"1": 10.0}),
+        ([backup("1", "done", 10.0, "2"), backup("2", "done", 30.0, "1")], (), {"1": 30.0, "2": 30.0}),
+        ([backup("1", "done", 10.0, "2"), backup("2", "begun", 30.0, "1")], (), {"1": None, "2": None}),
+        (
+            [backup("1", "done", 1.0, "3"), backup("2", "done", 2.0, "1"), backup("3", "done", 9.0, "2")],
+            (),
+            {"1": 9.0, "2": 9.0, "3": 9.0},
+        ),
+        ([backup("1", "done", 10.0, "1"), backup("2", "done", 30.0, "1")], (), {"1": 30.0, "2": 30.0}),
         # two of one second: the rest of an id is random
         (
             [backup(f"{SECOND}-f82860", "done", 12.0), backup(f"{SECOND}-f69f66", "begun", 12.0)],

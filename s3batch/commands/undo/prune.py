@@ -91,12 +91,15 @@ def find_ends(found: Iterable[FoundBackup], over: Iterable[str] = ()) -> dict[st
         is_over = each.manifest.get("state") == "done" or bool(later) or each.job in finished
         is_killed = each.manifest.get("state") != "done" and bool(later)  # it ended when a later one began, or before
         ends[each.job] = (max(each.modified, min(later)) if is_killed else each.modified) if is_over else None
+    continued = {each.job: each.manifest.get("continues") for each in backups}
     for each in reversed(backups):  # the later ones first
-        before, end = each.manifest.get("continues"), ends[each.job]
-        while isinstance(before, str) and before in ends:
+        before, end, seen = continued[each.job], ends[each.job], {each.job}
+        # anyone who may write to the bucket can write manifests, also ones that continue each other in a circle
+        while isinstance(before, str) and before in ends and before not in seen:
+            seen.add(before)
             own = ends[before]
             ends[before] = None if own is None or end is None else max(own, end)
-            before = next((other.manifest.get("continues") for other in backups if other.job == before), None)
+            before = continued[before]
     return ends
 
 
