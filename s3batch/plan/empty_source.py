@@ -34,6 +34,6 @@ def has_hidden_files(wanted: SyncSpec, journal: str) -> bool:
     """Return whether the source has a file at all; it is looked for up to the first one."""
     walked = walk_source(
         wanted.source.root, _Everything(), symlinks=wanted.settings.symlinks, journal=journal,
-        own=wanted.settings.state_directories(),
+        own=wanted.settings.state_directories(), plan=wanted.settings.plan_path,
     )  # fmt: skip
     return next(iter(walked), None) is not None

@@ -108,5 +108,5 @@ def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:
     return ListedWalk(
         wanted.source.root, wanted.selection, journal.file_lists.pages(wanted.settings.list_digest),
         symlinks=wanted.settings.symlinks, journal=journal.path, own=wanted.settings.state_directories(),
-        limits=wanted.limits,
+        plan=wanted.settings.plan_path, limits=wanted.limits,
     )  # fmt: skip

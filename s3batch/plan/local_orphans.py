@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.errors import JobFailedError
-from s3batch.files.private import BESIDE_JOURNAL
+from s3batch.files.own_files import find_own_files
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp, stamp_of
 from s3batch.units import format_plural
 from s3batch.worker.local_delete import encode_local_state
@@ -55,9 +55,7 @@ class OrphanWalk:
         self._folded = folded
         named = wanted.settings.journal  # a verify has a journal of its own, beside the one that is named
         path = wanted.settings.at_workspace(named) if named else journal.path
-        root, name = os.path.split(os.path.realpath(path))
-        self._journal_name = name if root.startswith(wanted.root) else ""
-        self._journal_place = root
+        self._own = find_own_files(path, wanted.settings.plan_path)
         self._device = -1
 
     def batches(self) -> Iterator[list[LocalOrphan]]:
@@ -78,7 +76,7 @@ class OrphanWalk:
         below: list[str] = []
         for entry in self._tree.list_directory(directory):
             path = f"{directory}/{entry.name}" if directory else entry.name
-            if self._wanted.keeps_out(path) or self._is_journal(directory, entry.name):
+            if self._wanted.keeps_out(path) or self._is_own(directory, entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 info = _look_at(entry) if self._wanted.selection.enters(path) else None
@@ -109,11 +107,8 @@ class OrphanWalk:
         there = {path for path in paths if found[self._wanted.key(path)][0] is not None}
         return there if self._folded is None else there | set(filter(self._folded.holds, paths))
 
-    def _is_journal(self, directory: str, name: str) -> bool:
-        if not self._journal_name or not name.startswith(self._journal_name):
-            return False
-        is_beside = BESIDE_JOURNAL.fullmatch(name[len(self._journal_name) :])
-        return bool(is_beside) and os.path.join(self._wanted.root, directory).rstrip("/") == self._journal_place
+    def _is_own(self, directory: str, name: str) -> bool:
+        return self._own.hold(name, lambda: os.path.join(self._wanted.root, directory).rstrip("/") or "/")
 
 
 def _look_at(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -156,7 +156,7 @@ class SyncSpec(NamedTuple):
         """Return a walk of the source under the job's link policy; ``journal`` lies in it perhaps, and is no file."""
         return walk_source(
             self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal,
-            own=self.settings.state_directories(), limits=self.limits,
+            own=self.settings.state_directories(), plan=self.settings.plan_path, limits=self.limits,
         )  # fmt: skip
 
     def _iterate_stripped(self) -> Iterable[LocalFile]:

@@ -694,6 +694,11 @@ class Settings(NamedTuple):
             return self._journal_of(self.command.replace(" ", "-"), self.at_workspace("."), *self.cache, *place)
         return self._journal_of("sync", target, self.endpoint_of_target(target))
 
+    @property
+    def plan_path(self) -> str:
+        """The path of the file to save the plan to; empty if no plan is saved."""
+        return self.at_workspace(self.plan) if self.plan else ""
+
     def endpoint_of_target(self, target: str) -> str:
         """Return the endpoint that tells targets of this spelling apart; empty for an absolute local path."""
         return "" if os.path.isabs(target) else self.endpoint_url

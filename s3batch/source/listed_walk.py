@@ -34,9 +34,10 @@ class ListedWalk(Walk):
         symlinks: str = "follow",
         journal: str = "",
         own: Iterable[str] = (),
+        plan: str = "",
         limits: FileLimits | None = None,
     ) -> None:
-        super().__init__(root, selection, symlinks=symlinks, journal=journal, own=own, limits=limits)
+        super().__init__(root, selection, symlinks=symlinks, journal=journal, own=own, plan=plan, limits=limits)
         self._pages = pages
         self.left_out = CountedPaths()
         """Paths that the list names and the filters hide."""

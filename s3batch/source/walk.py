@@ -28,7 +28,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s3batch.errors import JobFailedError
-from s3batch.files.private import BESIDE_JOURNAL, OWN_DIRECTORY
+from s3batch.files.own_files import find_own_files
+from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
 from s3batch.source.walk_record import WalkProblem, WalkRecord
 
@@ -113,6 +114,7 @@ class Walk(WalkRecord):
         symlinks: str = "follow",
         journal: str = "",
         own: Iterable[str] = (),
+        plan: str = "",
         slice_size: int = SLICE,
         limits: FileLimits | None = None,
     ) -> None:
@@ -136,7 +138,7 @@ class Walk(WalkRecord):
         """The directory that every path is relative to."""
         self._real_base = os.path.realpath(self.base)
         self._name = os.path.basename(root)
-        self._journal_directory, self._journal_name = os.path.split(os.path.realpath(journal)) if journal else ("", "")
+        self._own_files = find_own_files(journal, plan)
         self._own = frozenset(_identify_directories(own))
 
     def __iter__(self) -> Iterator[LocalFile]:
@@ -193,9 +195,9 @@ class Walk(WalkRecord):
         """Yield batches of the tree depth first, without recursion: a tree may be deeper than Python's stack.
 
         Most directories are plain, and a regular file in one is taken without a call. All else goes through
-        :meth:`_seen`: also names that begin with a dot, such as that of an ignore file, and perhaps the journal's.
+        :meth:`_seen`: also names that begin with a dot, such as that of an ignore file, and perhaps those of the journal and the plan.
         """
-        look, new, vain, special = self._seen, tuple.__new__, 0, (".", self._journal_name or ".")
+        look, new, vain, special = self._seen, tuple.__new__, 0, (".", *self._own_files.names)
         batch: list[LocalFile] = []
         levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino), 0, self._is_plain(""))]
         while levels:
@@ -245,7 +247,7 @@ class Walk(WalkRecord):
             self._lost(entry, path, error)
             return None
         if stamp.kind == FILE:
-            if not self._wants(path) or (self._journal_name and self._is_journal(entry.name, path)):
+            if not self._wants(path) or (self._own_files.names and self._is_own_file(entry.name, path)):
                 return None
             if self._limits is not None and self._is_beyond(path, stamp):
                 return None
@@ -318,11 +320,8 @@ class Walk(WalkRecord):
         self._walks[identity] += bool(self._most)
         return True
 
-    def _is_journal(self, name: str, path: str) -> bool:
-        ours = self._journal_name
-        if not name.startswith(ours) or not BESIDE_JOURNAL.fullmatch(name, len(ours)):
-            return False
-        if os.path.realpath(os.path.dirname(os.path.join(self.base, path))) != self._journal_directory:
+    def _is_own_file(self, name: str, path: str) -> bool:
+        if not self._own_files.hold(name, lambda: os.path.realpath(os.path.dirname(os.path.join(self.base, path)))):
             return False
         self.keep(path)
         return True
@@ -350,10 +349,11 @@ def walk_source(
     symlinks: str = "follow",
     journal: str = "",
     own: Iterable[str] = (),
+    plan: str = "",
     limits: FileLimits | None = None,
 ) -> Walk:
     """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
-    return Walk(root, selection, symlinks=symlinks, journal=journal, own=own, limits=limits)
+    return Walk(root, selection, symlinks=symlinks, journal=journal, own=own, plan=plan, limits=limits)
 
 
 def _identify_directories(places: Iterable[str]) -> Iterator[tuple[int, int]]:

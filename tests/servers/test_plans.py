@@ -133,6 +133,23 @@ def test_apply_stops_when_its_time_is_over_and_undo_takes_the_same_flag(scene):
     assert "there is no job none" in call("undo", "none", "--max-duration", "1m").stderr
 
 
+def test_a_plan_inside_the_tree_is_no_file_of_it(scene):
+    call, store, tree, _ = scene
+    for _ in range(2):  # the second time, the first plan is there
+        assert call("sync", ".", store.url("in"), "--delete", "--plan", "own.plan").code == 0
+    shown = call("plan", "own.plan", "--json").json["plan"]
+    assert {row["key"] for row in shown} == {f"in/{path.name}" for path in tree.iterdir()} - {"in/own.plan"}
+    assert call("apply", "own.plan").code == 0
+
+    (tree / "orphan").write_bytes(b"orphan")
+    for _ in range(2):
+        assert call("sync", store.url("in"), tree, "--delete", "--plan", tree / "down.plan").code == 0
+    shown = call("plan", "down.plan", "--json").json["plan"]
+    assert {(row["operation"], row["key"]) for row in shown} == {("delete", "in/orphan"), ("delete", "in/own.plan")}
+    assert call("apply", "down.plan").code == 0
+    assert (tree / "down.plan").is_file()
+
+
 def test_a_damaged_plan_is_refused(scene):
     call, store, _, plan = scene
     text = plan.read_bytes()

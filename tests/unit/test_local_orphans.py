@@ -10,7 +10,7 @@ from s3batch.files.tree import TargetTree
 from s3batch.plan.local_orphans import OrphanWalk
 
 WANTED: Any = SimpleNamespace(
-    settings=SimpleNamespace(journal=""), root="/nowhere", limits=None, key=lambda path: path, keeps_out=lambda _: False,
+    settings=SimpleNamespace(journal="", plan_path=""), root="/nowhere", limits=None, key=lambda path: path, keeps_out=lambda _: False,
     selection=SimpleNamespace(wants=lambda _: True, enters=lambda _: True),
 )  # fmt: skip
 JOURNAL: Any = SimpleNamespace(

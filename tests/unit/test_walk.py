@@ -151,6 +151,18 @@ def test_the_journal_and_every_state_directory_are_passed_by_and_kept(tmp_path: 
     assert not found.kept.covers("sub/j.db")
 
 
+def test_the_plan_and_the_name_it_is_written_under_are_passed_by_and_kept(tmp_path: Path) -> None:
+    beside = ["sub/a.plan", "sub/a.plan.new-7"]
+    others = ["a.plan", "sub/a.plan.new-7.txt", "sub/a.plan.new-", "sub/a.planned"]
+    tree(tmp_path, *beside, *others)
+
+    found = walk_source(str(tmp_path), ALL, journal=str(tmp_path / "j.db"), plan=str(tmp_path / "sub" / "a.plan"))
+
+    assert sorted(paths_of(found)) == sorted(others)
+    assert found.complete
+    assert all(found.kept.covers(path) for path in beside)
+
+
 class TestLinks:
     def test_a_link_to_a_file_is_its_content(self, tmp_path: Path) -> None:
         tree(tmp_path, "real.txt")

@@ -40,7 +40,7 @@ def save_plan(wanted: SyncSpec, output: Output, paths: PathList | None) -> int:
 
 def begin_plan_file(settings: Settings, source: str, target: str, endpoint: str) -> PlanWriter:
     """Return the writer of a plan, which has its first line, without secrets. Raises SettingsError."""
-    writer = PlanWriter(settings.at_workspace(settings.plan))
+    writer = PlanWriter(settings.plan_path)
     writer.begin(
         {
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -89,7 +89,7 @@ class PlanSaver(DirectionJob):
 
     def print_end(self, document: Document) -> None:
         """Complete the plan if it is whole; print the end block."""
-        place = self.settings.at_workspace(self.settings.plan)
+        place = self.settings.plan_path
         if document["state"] == "done":
             self.save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
