@@ -20,6 +20,7 @@ from s3batch.journal.facts import ObjectFacts
 from s3batch.journal.job_table import Job, JobTable
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
+from s3batch.journal.row_spans import find_row_spans
 from s3batch.journal.transaction import Transaction
 from s3batch.journal.uploads import find_uploads_left
 from s3batch.model import JobState, Stage
@@ -126,8 +127,7 @@ class Jobs:
         # rows that a dead job had taken of its predecessors lie below its own
         owners = {number for each in unlearned for number in (each.number, *each.takes)}
         start = self._table.find_start({*owners, *job.takes})
-        for first in range(start, job.after_operation, self._at_once):
-            last = min(first + self._at_once, job.after_operation)
+        for first, last in find_row_spans(self._store, start, job.after_operation, self._at_once):
             with self._transaction.batch():
                 self._facts.learn(dead, first, last, started, late)
                 more = self._operations.take_over(dead, first, last, deletes=deletes, closes=not job.is_planned_once)
@@ -152,10 +152,10 @@ class Jobs:
 
         ``late``: see :meth:`learn_facts`.
         """
-        job, floor, last = self._current.job, self._current.floor, self._operations.last
-        for first in range(floor, last, self._at_once):  # a signal may end it between two
+        job, spans = self._current.job, (self._current.floor, self._operations.last, self._at_once)
+        for first, last in find_row_spans(self._store, *spans):  # a signal may end it between two
             with self._transaction.batch():
-                self._facts.learn([job.number], first, min(first + self._at_once, last), job.started, late)
+                self._facts.learn([job.number], first, last, job.started, late)
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands, and the time where it is a state that ends a run."""

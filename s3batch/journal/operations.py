@@ -17,6 +17,7 @@ from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.fresh import FreshRows
+from s3batch.journal.row_types import ROW_LIMIT
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
@@ -81,6 +82,8 @@ class Operations:
         self._transaction = transaction
         self._current = current
         self._next: int = 1 + store.value(_HIGHEST)
+        if self._next > ROW_LIMIT:
+            store.refuse("its operations are numbered beyond what a journal can hold")
         self._inherited = self._next - 1
         """Rows up to this number were there before this run."""
         self.admit: Callable[[Operation], Operation | None] | None = None

@@ -11,6 +11,7 @@ from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.limits import JournalLimits
 from s3batch.journal.operations import STAGES
+from s3batch.journal.row_spans import find_row_spans
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
@@ -112,8 +113,8 @@ class Outcomes:
         Over all rows at once SQLite would sort them in memory: 16 MiB for 200,000.
         """
         last = self._store.value("SELECT max(id) FROM operation") or 0
-        for first in range(floor, last, self._at_once):
-            yield from self._store.rows(query, (first, first + self._at_once, *values))
+        for span in find_row_spans(self._store, floor, last, self._at_once):
+            yield from self._store.rows(query, (*span, *values))
 
     def read_unproved(self, limit: int) -> list[str]:
         """Return keys of the objects that this job has fetched, and whose content only their size speaks for."""

@@ -33,7 +33,9 @@ _TIME = (0, 9_000_000_000)
 _STORE_TIME = (-100_000_000_000, 1_000_000_000_000)
 """The same by the store's clock: any date that a response can have, from the year 1 to 9999."""
 _SECONDS = (-1_000_000_000_000, 1_000_000_000_000)
-_ROW = (0, 1 << 60)
+ROW_LIMIT = 1 << 60
+"""No row has a higher number: SQLite's own limit, with room to count on."""
+_ROW = (0, ROW_LIMIT)
 _COUNT = (0, 1 << 62)
 _FLAG = (0, 1)
 _STAGE = (Stage.MAIN, Stage.DELETE)

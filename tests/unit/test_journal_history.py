@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.errors import JournalError, SettingsError
 from s3batch.journal import Journal
 from s3batch.journal.limits import JournalLimits
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State
@@ -447,3 +447,33 @@ def test_a_journal_of_version_1_is_brought_along(tmp_path):
         assert [doubt.key for doubt in journal.doubts.list_all()] == ["leased", "unheard"]
         assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=True)] == ["u1"]
         assert journal.operations.lease(9, Stage.MAIN) == []  # by which rules they were planned is not known
+
+
+def test_rows_far_apart_are_taken_over_and_counted_in_spans_that_hold_some(tmp_path):
+    path, far = str(tmp_path / "x.db"), 10**17
+    with Journal.open(path) as journal:
+        begin(journal)
+        journal.operations.add([upload("near"), upload("far")])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE operation SET id = ? WHERE key = 'far'", (far,))
+
+    with Journal.open(path) as journal:
+        begin(journal)
+        steps = list(journal.jobs.take_over())
+        leased = journal.operations.lease(10, Stage.MAIN)
+        journal.jobs.learn_facts()
+
+        assert (len(steps), keys(leased), leased[-1].id) == (2, ["near", "far"], far)
+        assert journal.outcomes.count_by_kind()[Kind.UPLOAD]["planned"] == 2
+
+
+def test_row_numbers_that_leave_no_room_for_more_are_damage(tmp_path):
+    path = str(tmp_path / "x.db")
+    with Journal.open(path) as journal:
+        begin(journal)
+        journal.operations.add([upload("a")])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE operation SET id = 9223372036854775807")
+
+    with pytest.raises(JournalError, match="is damaged"):
+        Journal.open(path)
