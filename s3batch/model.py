@@ -117,21 +117,40 @@ class Stamp(NamedTuple):
     """The kernel sets it at every change, and no call sets it back. 0: not known, so the file is read once."""
     device: int = 0
     inode: int = 0
+    """Signed, as the journal keeps whole numbers: one of 2**63 or more counts from -2**63 on."""
 
 
 NO_STAMP = Stamp()
 """The stamp of an operation that reads no file. It equals no other."""
 
 
+SIGNED_LIMIT = 1 << 63
+"""The first number that a signed one of 64 bits does not hold. Neither does SQLite."""
+
+
 def stamp_of(info: os.stat_result) -> Stamp:
-    """Return the stamp of an entry from its ``stat``, with its ``kind``."""
-    return _new(
-        Stamp,
-        (info.st_mode & _KIND_BITS, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino),
-    )
+    """Return the stamp of an entry from its ``stat``, with its ``kind``. SQLite holds each of its numbers.
+
+    GlusterFS and mergerfs number files from 2**63 on, and any user can give a file a time before 1677 or after 2262.
+    """
+    mtime, ctime, inode = info.st_mtime_ns, info.st_ctime_ns, info.st_ino
+    if not (-1 << 63 <= mtime < 1 << 63 > inode and -1 << 63 <= ctime < 1 << 63):  # constants cost half of a global
+        # The mtime keeps its order, for limits of age. The others tell files apart, so they stay exact.
+        mtime, ctime, inode = clamp_nanoseconds(mtime), fold_number(ctime), fold_number(inode)
+    return _new(Stamp, (info.st_mode & _KIND_BITS, info.st_size, mtime, ctime, info.st_dev, inode))
 
 
 _new = tuple.__new__
+
+
+def clamp_nanoseconds(value: int) -> int:
+    """Return the nearest time from 1677 to 2262. File systems know other times too."""
+    return max(-SIGNED_LIMIT, min(SIGNED_LIMIT - 1, value))
+
+
+def fold_number(value: int) -> int:
+    """Return the signed number of the same 64 low bits: of numbers less than 2**64 apart no two become one."""
+    return (value + SIGNED_LIMIT) % (2 * SIGNED_LIMIT) - SIGNED_LIMIT
 
 
 def is_same_file(stamp: Stamp, other: Stamp) -> bool:
@@ -150,24 +169,24 @@ def is_same_file(stamp: Stamp, other: Stamp) -> bool:
 
 
 def has_stamp(info: os.stat_result, stamp: Stamp) -> bool:
-    """Return whether ``is_same_file(stamp_of(info), stamp)``, at half the price."""
+    """Return whether ``is_same_file(stamp_of(info), stamp)``, at half the price where it is true of usual numbers."""
     return (
         info.st_ctime_ns == stamp.ctime_ns != 0
         and info.st_mtime_ns == stamp.mtime_ns
         and info.st_size == stamp.size
         and info.st_ino == stamp.inode
         and info.st_mode & _KIND_BITS == stamp.kind
-    )
+    ) or is_same_file(stamp_of(info), stamp)
 
 
 def stamp_of_object(size: int, etag: str, modified: float) -> Stamp:
     """Return the stamp of an object that is a source: a digest of its ETag stands for the inode.
 
     The ctime is constant, because an object of another ETag is another one however young it is. The time is cut to whole
-    seconds, as HEAD tells it.
+    seconds, as HEAD tells it, and folded: stores tell times of any year.
     """
     digest = int.from_bytes(hashlib.blake2b(etag.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big")
-    return Stamp(FILE, size, int(modified) * 1_000_000_000, 1, 0, digest)
+    return Stamp(FILE, size, fold_number(int(modified // 1) * 1_000_000_000), 1, 0, digest)
 
 
 class LocalFile(NamedTuple):

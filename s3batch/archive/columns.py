@@ -18,14 +18,6 @@ NONE = 0xFFFFFFFF
 """In a column of chunk numbers: this entry has no chunk."""
 
 
-_FIRST, _LAST = -(1 << 63), (1 << 63) - 1  # int64, the type of the columns of times
-
-
-def clamp_nanoseconds(value: int) -> int:
-    """Return a time that a column can hold, from 1677 to 2262. File systems know other times too."""
-    return max(_FIRST, min(_LAST, value))
-
-
 def filled_column(code: str, value: int, count: int) -> array[int]:
     """Return an array of ``count`` equal values."""
     return array(code, [value]) * count

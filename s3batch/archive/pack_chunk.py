@@ -20,14 +20,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from s3batch.archive import zstd
-from s3batch.archive.columns import clamp_nanoseconds
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable
 from s3batch.errors import ArchiveError
-from s3batch.model import ChunkSpec
+from s3batch.model import ChunkSpec, clamp_nanoseconds, fold_number
 
 SPARSE = 1
 """Flag of an item: look for holes."""
@@ -332,7 +331,7 @@ def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *
     for _ in range(_TRIES):
         complete = _fill_view(file, start, view)
         status = os.fstat(file)
-        facts = [status.st_size, clamp_nanoseconds(status.st_mtime_ns), status.st_ctime_ns]
+        facts = [status.st_size, clamp_nanoseconds(status.st_mtime_ns), fold_number(status.st_ctime_ns)]
         if complete and facts == expected:
             return facts[1]
         if facts[0] != size or not whole:

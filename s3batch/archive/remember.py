@@ -13,6 +13,8 @@ from s3batch.archive.tree import FILE
 from s3batch.archive.unpack_chunk import UnpackedChunk
 from s3batch.model import Stamp
 
+_UNSIGNED = 1 << 64
+
 
 def rebuilt_state(stored: bytes, manifest: Manifest, found: ScannedTree, *, key: str, etag: str) -> LocalState:
     """Return the state after a rebuild. ``found`` is the walk of the assembled manifest, row by row the same."""
@@ -54,8 +56,9 @@ def restored_state(
         for row, ctime_ns, inode, device in zip(*columns, strict=True):
             _set_stamp(state, row, ctime_ns, inode, device)
     for row, stamp in finished:
-        if row in made or (state.ctimes[row] and state.inodes[row] == stamp.inode):
-            _set_stamp(state, row, stamp.ctime_ns, stamp.inode, stamp.device)
+        inode = stamp.inode % _UNSIGNED  # as a column has it
+        if row in made or (state.ctimes[row] and state.inodes[row] == inode):
+            _set_stamp(state, row, stamp.ctime_ns, inode, stamp.device)
     state.walk = fingerprint_tree(plan.manifest.tree, state.ctimes, state.inodes, state.devices)
     return state
 

@@ -16,7 +16,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from s3batch.archive.columns import clamp_nanoseconds
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.gc_pause import pause_gc
@@ -26,6 +25,7 @@ from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
+from s3batch.model import clamp_nanoseconds, fold_number
 
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
 _SPARSE_FROM = 1 << 20
@@ -65,6 +65,8 @@ class ScannedTree:
     """Paths that were passed over: s3batch's own files, and matches of ``exclude``. Nothing below them was read."""
     setuid: int = 0
     """Files with a setuid, setgid or sticky bit, which no cache keeps."""
+    odd_times: int = 0
+    """Entries with a time before 1677 or after 2262: a cache keeps the nearest time of these."""
     started_ns: int = 0
     """When the walk began, UTC: a later change may have happened after the entry was seen."""
 
@@ -238,7 +240,11 @@ class _Scanner:
             mtimes(status.st_mtime_ns)
         except OverflowError:
             mtimes(clamp_nanoseconds(status.st_mtime_ns))
-        ctimes(status.st_ctime_ns)
+            self._found.odd_times += 1
+        try:
+            ctimes(status.st_ctime_ns)
+        except OverflowError:
+            ctimes(fold_number(status.st_ctime_ns))
         inodes(status.st_ino)
         devices(status.st_dev)
 

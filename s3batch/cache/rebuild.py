@@ -227,7 +227,10 @@ def _rebuild_from(
         plan, [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results], found.roots
     )
     session.refuse_incomplete(done.problems)
-    session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
+    session.warn_of_lost(
+        found.odd_times,
+        setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes,
+    )  # fmt: skip
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
     missing = keys_lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)

@@ -84,13 +84,16 @@ class CacheSession:
             self.output.warn(text)
             self.journal.jobs.warn(text)
 
-    def warn_of_lost(self, **counts: int) -> None:
-        """Warn once of attributes that files have and no cache keeps."""
+    def warn_of_lost(self, odd_times: int, **counts: int) -> None:
+        """Warn once of attributes that files have and no cache keeps, and of times that it keeps as the nearest ones."""
         said = [
             f"{name.replace('_', ' ')} of {format_plural(count, 'file')}" for name, count in counts.items() if count
         ]
         if said:
             self.warn(f"the cache does not keep {', '.join(said)}")
+        if odd_times:
+            what = format_plural(odd_times, "entry", "entries")
+            self.warn(f"the cache keeps times from 1677 to 2262: {what} will be restored with the nearest of these")
 
     def warn_of_foreign(self, directories: list[str]) -> None:
         """Say once that directories that belong to someone else kept their mode and time."""

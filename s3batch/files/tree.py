@@ -29,6 +29,7 @@ from s3batch.files.beneath import (
     open_top,
 )
 from s3batch.files.private import OWN_DIRECTORY, make_directory
+from s3batch.model import SIGNED_LIMIT, fold_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -147,7 +148,7 @@ class TargetTree:
             raise name_path(error, path) from None
 
     def read_files(self, paths: Sequence[str]) -> list[tuple[int, int, int, int] | None]:
-        """Return size, mtime, ctime and inode of the regular file at each path.
+        """Return size, mtime, ctime and inode of the regular file at each path, as rows of the journal have them.
 
         ``None`` for one that is none, or that cannot be looked at. Paths that share a directory should be neighbours.
         """
@@ -164,8 +165,10 @@ class TargetTree:
                 above = None  # its descriptor may be closed by now
                 found.append(None)
                 continue
-            is_file = stat.S_ISREG(info.st_mode)
-            found.append((info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino) if is_file else None)
+            is_file, inode = stat.S_ISREG(info.st_mode), info.st_ino
+            if inode >= SIGNED_LIMIT:  # as in a stamp; odd times are left to the decision for one file
+                inode = fold_number(inode)
+            found.append((info.st_size, info.st_mtime_ns, info.st_ctime_ns, inode) if is_file else None)
         return found
 
     def open_file(self, path: str) -> int:

@@ -81,7 +81,8 @@ def parse_mtime(text: str) -> int | None:
         return None
     sign, whole, fraction = found.groups(default="")
     nanoseconds = int(whole) * _NANOSECONDS + int(fraction.ljust(9, "0"))
-    return (-nanoseconds if sign else nanoseconds) if nanoseconds < _LATEST else None
+    nanoseconds = -nanoseconds if sign else nanoseconds
+    return nanoseconds if -_LATEST <= nanoseconds < _LATEST else None
 
 
 def _parse_octal_mode(text: str) -> int | None:

@@ -132,6 +132,8 @@ class Walk(WalkRecord):
         self._root = root
         self._is_link = os.path.islink(root)
         self._info = _stat_source(root)
+        of_root = stamp_of(self._info)
+        self._identity = of_root.device, of_root.inode
         self.single = stat.S_ISREG(self._info.st_mode)
         """The source is one file; its only path is its name."""
         self.base = os.path.dirname(root) if self.single else root
@@ -158,7 +160,7 @@ class Walk(WalkRecord):
             return self._look_at_source()
         noted = self.notes
         self._walks.clear()  # this path has been counted
-        stamp, levels = None, [_Level(iter(()), "", (self._info.st_dev, self._info.st_ino))]
+        stamp, levels = None, [_Level(iter(()), "", self._identity)]
         for at, name in enumerate(names := path.split("/"), 1):
             part = "/".join(names[:at])
             stamp = self._seen(_NamedEntry(name, os.path.join(self.base, part)), part, levels)
@@ -199,7 +201,7 @@ class Walk(WalkRecord):
         """
         look, new, vain, special = self._seen, tuple.__new__, 0, (".", *self._own_files.names)
         batch: list[LocalFile] = []
-        levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino), 0, self._is_plain(""))]
+        levels = [_Level(self._entries(""), "", self._identity, 0, self._is_plain(""))]
         while levels:
             entries, prefix, _, _, plain = levels[-1]
             for entry in entries:

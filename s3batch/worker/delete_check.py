@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from s3batch.model import fold_number
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.faults import refusal_for_good
@@ -35,8 +36,11 @@ Planned = dict[str, tuple[str, int]]
 
 @lru_cache(maxsize=1024)  # many objects are written in one second
 def modified_ns(seconds: float) -> int:
-    """Return a LastModified as operations carry it: whole milliseconds, which is as far as listings tell it."""
-    return round(seconds * 1000) * 1_000_000
+    """Return a LastModified as operations carry it: whole milliseconds, which is as far as listings tell it.
+
+    It is folded into the journal's numbers, as stores tell times of any year.
+    """
+    return fold_number(round(seconds * 1000) * 1_000_000)
 
 
 class DeleteCheck:
@@ -109,5 +113,5 @@ async def _rewritten_by_head(keys: Sequence[str], planned: Planned) -> set[str]:
 
 def _is_as_planned(head: Response, planned: tuple[str, int]) -> bool:
     etag, time = planned
-    seconds = int(seconds_of(head.headers.get("last-modified", "")))
-    return etag_of(head) == etag and (not time or time // 1_000_000_000 == seconds)
+    second = modified_ns(int(seconds_of(head.headers.get("last-modified", ""))))
+    return etag_of(head) == etag and (not time or second <= time < second + 1_000_000_000)

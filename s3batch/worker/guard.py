@@ -44,7 +44,7 @@ async def require_planned(operation: Operation, head: Response) -> None:
         raise RefusedChangeError("drifted: there is an object of this key now")
     planned_ns = _planned_modified(operation)
     seconds = seconds_of(head.headers.get("last-modified", ""))  # whole ones; some stores round, others cut
-    is_same_time = not planned_ns or abs(planned_ns / 1e9 - seconds) < 1
+    is_same_time = not planned_ns or abs(planned_ns - modified_ns(seconds)) < 1_000_000_000
     if etag_of(head) != operation.etag or not (is_same_time or await _is_listed_as_planned(operation, planned_ns)):
         raise RefusedChangeError("drifted: the object has changed")
 

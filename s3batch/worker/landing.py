@@ -171,7 +171,10 @@ def require_planned_file(tree: TargetTree, path: str, planned: Stamp | None) -> 
     if found is not None and not planned.ctime_ns:
         raise RefusedChangeError(f"drifted: there is a file {path!r} now")
     facts = (planned.mtime_ns, planned.ctime_ns, planned.inode)  # the journal keeps no kind and no size of a local file
-    if found is not None and (found.st_mtime_ns, found.st_ctime_ns, found.st_ino) != facts:
+    if found is None:
+        return
+    _, _, mtime_ns, ctime_ns, _, inode = stamp_of(found)
+    if (mtime_ns, ctime_ns, inode) != facts:
         raise RefusedChangeError(f"drifted: the file {path!r} has changed")
 
 

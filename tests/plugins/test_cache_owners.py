@@ -121,6 +121,16 @@ def test_an_owner_that_cannot_be_is_one_warning(owned, monkeypatch):
     assert warning.startswith("s3batch: warning: cannot set the owner of 7 restored entries")
 
 
+def test_a_time_that_no_cache_holds_is_a_warning(pipeline):
+    pipeline.write(FILES)
+    os.utime(pipeline.workspace / "vendor/a", (0, 10_413_792_000))  # the year 2300
+
+    done = pipeline.rebuild()
+
+    assert done.code == 0
+    assert "times from 1677 to 2262: 1 entry will be restored with the nearest of these" in done.err
+
+
 def test_what_no_cache_keeps_is_one_warning_with_counts(pipeline):
     pipeline.write(FILES)
     (pipeline.workspace / "vendor/a").chmod(0o4755)

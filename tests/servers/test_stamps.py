@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig import program
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Seen
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Seen, Stored
 
 MIB = 1024 * 1024
 LONG_AGO = 1_600_000_000_000_000_000
@@ -83,6 +83,60 @@ def place(tmp_path, clean_env) -> Iterator[Place]:
     with FakeS3() as fake:
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
         yield Place(tree, fake, clean_env | keys)
+
+
+# --- numbers that no journal holds ----------------------------------------------------------
+
+YEAR_2300 = 10_413_792_000
+YEARS = {"in/1601": -11_644_473_600.0, "in/2264": 9_278_150_400.5, "in/9999": 253_402_300_799.0}
+
+
+def done(finished: program.Finished) -> int:
+    """Return how many operations were done by a run that succeeded."""
+    assert finished.code == 0, finished.stderr
+    return sum(count["done"] for count in finished.json.get("operations", {}).values())  # a verify has none
+
+
+def test_a_file_of_the_year_2300_is_sent_fetched_and_then_unchanged(place):
+    file = place.write("odd")
+    os.utime(file, (0, YEAR_2300))
+    assert file.stat().st_mtime == YEAR_2300  # ext4, XFS and tmpfs hold it
+    plan = place.tree.parent / "plan"
+
+    assert place.sync("--plan", str(plan)).code == 0
+    assert program.run(["apply", plan, "--journal", place.journal], place.env, place.tree.parent).code == 0
+    assert place.objects == {"odd": b"content"}
+    place.grow_old()
+    assert done(place.sync("--preserve", "mtime")) == 1
+    place.grow_old()
+    assert done(place.sync("--preserve", "mtime")) == 0
+    assert place.asked().keys() == {"ListObjectsV2"}
+
+    fetched = place.tree.parent / "fetched"
+    fetched.mkdir()
+    os.utime(shutil.copy(file, fetched / "odd"), (0, YEAR_2300))
+    for words in (["sync"], ["sync", "--delete"], ["verify"]):
+        assert done(program.run([*words, "s3://bucket/p", fetched, "--json"], place.env, place.tree.parent)) == 0
+
+
+def test_objects_of_any_year_are_deleted_copied_and_fetched(place):
+    """Such as those of ``rclone serve s3``, which tells the times of its files."""
+    for key, modified in YEARS.items():
+        place.fake.objects.setdefault("bucket", {})[key] = Stored(key.encode(), f"etag-{key[3:]}", modified=modified)
+    out = place.tree.parent / "out"
+    place.write("kept")
+    runs: list[tuple[int, list[str | Path]]] = [
+        (3, ["sync", "s3://bucket/in", "s3://bucket/p"]),
+        (0, ["verify", "s3://bucket/in", "s3://bucket/p"]),
+        (0, ["sync", "s3://bucket/in", "s3://bucket/p"]),
+        (3, ["sync", "s3://bucket/in", out]),
+        (0, ["verify", "s3://bucket/in", out]),
+        (4, ["sync", place.tree, "s3://bucket/in", "--delete"]),
+    ]
+    for expected, words in runs:
+        assert done(program.run([*words, "--json"], place.env, place.tree.parent)) == expected, words
+
+    assert place.fake.objects["bucket"].keys() & YEARS.keys() == set()
 
 
 # --- between walk and read ------------------------------------------------------------------

@@ -15,6 +15,7 @@ from s3batch.plan.transfer_plan import PlannedTransferCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.settings.table import Settings
 from s3batch.worker.local_delete import encode_local_state
+from tests.rig.stamps import stamp
 
 STAMP = Stamp(size=5, mtime_ns=-3, ctime_ns=4, device=5, inode=6)
 FETCH = Operation(Kind.DOWNLOAD, "in/d/a", Reason.MISSING, "d/a", 5, STAMP, etag="e1")
@@ -76,14 +77,16 @@ def test_a_transfer_admits_what_it_could_have_planned():
 
 def test_a_plan_file_gives_back_what_was_written(tmp_path):
     path = str(tmp_path / "plan")
+    odd = FETCH._replace(stamp=stamp(inode=-(2**63), mtime_ns=-(2**63), ctime_ns=2**63 - 1))
     with PlanWriter(path) as writer:
         writer.begin({"made": "", "source": "", "target": "", "endpoint": "", "settings": {}})
         writer.add(FETCH, ListedObject(FETCH.key, 5, "e1", 7.5))
+        writer.add(odd, ListedObject(FETCH.key, 5, "e1", 253_402_300_799.0))
         writer.add(GONE, None)
         writer.add(COPY, ListedObject(COPY.key, 4, "e1", 7.5))
         writer.finish({"files": 2, "bytes": 10, "unchanged": 0})
     planned = COPY._replace(spec=SourceObject("e0", streamed=True, target_ns=7_500_000_000))
-    assert list(read_plan(path).operations()) == [FETCH, GONE, planned]
+    assert list(read_plan(path).operations()) == [FETCH, odd, GONE, planned]
 
 
 def test_a_transfer_without_a_source_is_no_operation(tmp_path):

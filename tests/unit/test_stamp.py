@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.model import DIRECTORY, FILE, LINK, NO_STAMP, Stamp, has_stamp, is_same_file, stamp_of
+from s3batch.model import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    NO_STAMP,
+    Stamp,
+    has_stamp,
+    is_same_file,
+    stamp_of,
+    stamp_of_object,
+)
 from tests.rig.stamps import stamp
 
 SOURCE = Path(__file__).parents[2] / "s3batch"
@@ -96,3 +106,50 @@ def test_a_stamp_tells_what_an_entry_is(tmp_path: Path) -> None:
     assert kinds == {"file": FILE, "link": LINK, "pipe": stat.S_IFIFO, ".": DIRECTORY}
     info = os.stat(tmp_path / "file")
     assert stamp_of(info) == Stamp(FILE, 5, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino)
+
+
+SECOND = 1_000_000_000
+LARGEST = 2**63 - 1
+
+
+def stat_result(inode: int = 6, mtime_ns: int = 5, ctime_ns: int = 7) -> os.stat_result:
+    """Return what a file system tells of a regular file."""
+    numbers = [stat.S_IFREG, inode, 8, 1, 0, 0, 10, 0, mtime_ns // SECOND, ctime_ns // SECOND]
+    times = {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns}
+    return os.stat_result(numbers, times)
+
+
+ODD = [
+    pytest.param({"inode": 2**63}, {"inode": -(2**63)}, id="an inode of GlusterFS"),
+    pytest.param({"inode": 2**64 - 2}, {"inode": -2}, id="the largest inodes"),
+    pytest.param({"mtime_ns": 10_413_792_000 * SECOND}, {"mtime_ns": LARGEST}, id="the year 2300"),
+    pytest.param({"mtime_ns": -11_644_473_600 * SECOND}, {"mtime_ns": -(2**63)}, id="the year 1601"),
+    pytest.param({"ctime_ns": LARGEST + 2}, {"ctime_ns": 1 - 2**63}, id="a clock that is far ahead"),
+]
+
+
+@pytest.mark.parametrize(("told", "kept"), ODD)
+def test_a_stamp_holds_what_the_journal_can_hold(told: dict[str, int], kept: dict[str, int]) -> None:
+    info = stat_result(**told)
+
+    assert stamp_of(info) == stamp()._replace(**kept)
+    assert has_stamp(info, stamp_of(info))
+    assert all(-(2**63) <= number <= LARGEST for number in stamp_of(info))
+
+
+@pytest.mark.parametrize("change", [{"inode": 2**63 + 1}, {"ctime_ns": LARGEST + 3}, {"inode": 0}])
+def test_two_odd_files_stay_two(change: dict[str, int]) -> None:
+    one = stat_result(inode=2**63, ctime_ns=LARGEST + 2)
+    other = stat_result(**{"inode": 2**63, "ctime_ns": LARGEST + 2} | change)
+
+    assert not has_stamp(other, stamp_of(one))
+    assert not is_same_file(stamp_of(other), stamp_of(one))
+
+
+@pytest.mark.parametrize("modified", [-62_135_596_800.0, -11_644_473_600.0, 9_278_150_400.0, 253_402_300_799.0])
+def test_the_stamp_of_an_object_of_any_year_is_exact(modified: float) -> None:
+    seen = stamp_of_object(10, "etag", modified)
+
+    assert -(2**63) <= seen.mtime_ns <= LARGEST
+    assert is_same_file(seen, stamp_of_object(10, "etag", modified + 0.4))
+    assert not is_same_file(seen, stamp_of_object(10, "etag", modified + 1))

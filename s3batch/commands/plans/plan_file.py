@@ -21,7 +21,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch.errors import JobFailedError, JournalError, SettingsError
 from s3batch.files.private import PrivateFileError, open_private_file
 from s3batch.journal.specs import decode_spec, encode_spec
-from s3batch.model import NO_STAMP, Kind, Operation, PlannedObject, Reason, RedirectSpec, SourceObject, Stamp
+from s3batch.model import (
+    NO_STAMP,
+    SIGNED_LIMIT,
+    Kind,
+    Operation,
+    PlannedObject,
+    Reason,
+    RedirectSpec,
+    SourceObject,
+    Stamp,
+)
+from s3batch.worker.delete_check import modified_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +47,6 @@ _STAGES = range(4)
 _LONGEST_LINE = 1 << 20
 """Characters of a line: a key and a path of 4,096 bytes each, six characters a byte, and the settings."""
 
-
-_LARGEST_NUMBER = (1 << 63) - 1
-"""The journal takes no larger one."""
 _COUNTS = ("files", "bytes", "unchanged")
 """What the last line counts beside the operations."""
 
@@ -88,7 +96,7 @@ class PlanWriter:
             [
                 operation.kind.value, operation.key, operation.reason.value, operation.path, operation.size,
                 list(operation.stamp), operation.stage, operation.etag if listed is None else listed.etag,
-                0 if listed is None else round(listed.modified * 1000) * 1_000_000, spec,
+                0 if listed is None else modified_ns(listed.modified), spec,
             ]
         )  # fmt: skip
         self._count += 1
@@ -178,7 +186,7 @@ def read_plan(path: str, *, private: bool = False) -> SavedPlan:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER
+    return isinstance(value, int) and 0 <= value < SIGNED_LIMIT
 
 
 def _open_plan(path: str, *, private: bool) -> BinaryIO:
@@ -226,35 +234,37 @@ def _parse_map(line: bytes, path: str) -> dict[str, Any]:
 
 def _parse_operation(line: bytes, path: str) -> Operation:
     try:
-        kind, key, reason, name, size, stamp, stage, etag, modified_ns, told = json.loads(line)
+        kind, key, reason, name, size, stamp, stage, etag, seen_ns, told = json.loads(line)
         if not all(isinstance(text, str) for text in (key, name, etag, told)):
             raise TypeError(line)
-        numbers = [*map(int, stamp), int(size), int(modified_ns)]
+        numbers = [*map(int, stamp), int(size), int(seen_ns)]
         if Kind(kind) not in _KINDS or stage not in _STAGES or len(stamp) != len(NO_STAMP):
             raise ValueError(line)
-        if min(numbers[0], *numbers[4:]) < 0 or any(abs(each) > _LARGEST_NUMBER for each in numbers):
-            raise ValueError(line)  # a file may be older than 1970, so its times may be negative
+        if min(numbers[0], numbers[4], numbers[6]) < 0 or not all(
+            -SIGNED_LIMIT <= each < SIGNED_LIMIT for each in numbers
+        ):
+            raise ValueError(line)  # times before 1970 are negative, and so are inodes from 2**63 on
         if kind == Kind.DELETE:
-            seen = Stamp(mtime_ns=int(modified_ns))
+            seen = Stamp(mtime_ns=int(seen_ns))
             return Operation(Kind.DELETE, key, Reason(reason), name, int(size), seen, stage, etag)
-        spec = _parse_spec(Kind(kind), int(modified_ns), told)
+        spec = _parse_spec(Kind(kind), int(seen_ns), told)
         return Operation(Kind(kind), key, Reason(reason), name, int(size), Stamp(*map(int, stamp)), stage, etag, spec)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged_plan(path, "a line is no operation") from error
 
 
-def _parse_spec(kind: Kind, modified_ns: int, told: str) -> OperationSpec | None:
+def _parse_spec(kind: Kind, seen_ns: int, told: str) -> OperationSpec | None:
     """Return the spec of an operation. Raises TypeError for a transfer without a source."""
     if kind is Kind.DOWNLOAD:
         return None  # the ETag says it all
     if kind is Kind.REDIRECT:
         return RedirectSpec(told)
     if kind is not Kind.TRANSFER:
-        return PlannedObject(modified_ns)
+        return PlannedObject(seen_ns)
     spec = decode_spec(kind, told)
     if not isinstance(spec, SourceObject):
         raise TypeError(told)
-    return spec._replace(proof="", target_ns=modified_ns)
+    return spec._replace(proof="", target_ns=seen_ns)
 
 
 def _damaged_plan(path: str, why: str) -> SettingsError:
