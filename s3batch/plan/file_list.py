@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from s3batch.errors import JobFailedError, SettingsError
 from s3batch.plan.spec import KEPT
 from s3batch.s3.faults import RequestError
+from s3batch.settings.direction import is_in_s3
 
 # ruff: noqa: PLC0415 - few jobs have a list
 
@@ -46,8 +47,9 @@ def open_file_list(settings: Settings) -> tuple[Settings, PathList | None]:
 
     try:
         paths = read_path_list(
-            file if file == "-" else settings.at_workspace(file), nul=settings.null or name == "files_from0"
-        )
+            file if file == "-" else settings.at_workspace(file), nul=settings.null or name == "files_from0",
+            keys=is_in_s3(settings.source),
+        )  # fmt: skip
     except OSError as error:
         raise settings.bad(name, f"name a file of paths: {error.strerror}") from None
     except ValueError as error:

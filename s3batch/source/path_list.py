@@ -45,24 +45,26 @@ class PathList:
         yield page
 
 
-def read_path_list(name: str, *, nul: bool) -> PathList:
+def read_path_list(name: str, *, nul: bool, keys: bool = False) -> PathList:
     """Read the file ``name``, or stdin for ``-``; with ``nul`` each path ends with a NUL.
 
+    With ``keys`` they are ends of keys of S3, where ``a//b`` and ``a/b`` are two objects: each stays as it is.
     Raises OSError, and ValueError for a path that may not be one below the source.
     """
     if name == STDIN:
         if sys.stdin is None:  # as Python has it where descriptor 0 is closed
             raise OSError(errno.EBADF, "stdin is closed")
-        return _keep_paths(_split_stream(sys.stdin.buffer, b"\0" if nul else b"\n"), nul=nul)
+        return _keep_paths(_split_stream(sys.stdin.buffer, b"\0" if nul else b"\n"), nul=nul, keys=keys)
     with open(name, "rb", buffering=0) as file:
-        return _keep_paths(_split_stream(file, b"\0" if nul else b"\n"), nul=nul)
+        return _keep_paths(_split_stream(file, b"\0" if nul else b"\n"), nul=nul, keys=keys)
 
 
-def _keep_paths(lines: Iterable[bytes], *, nul: bool) -> PathList:
+def _keep_paths(lines: Iterable[bytes], *, nul: bool, keys: bool) -> PathList:
     digest, kept = hashlib.blake2b(digest_size=8), tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the list
     for number, line in enumerate(lines, 1):
         try:
-            path = _normalise_path(line if nul else line.removesuffix(b"\r"))
+            path = _require_relative_path(line if nul else line.removesuffix(b"\r"))
+            path = path if keys else _normalise_path(path)
         except ValueError as error:
             raise ValueError(f"its line {number:,} is {os.fsdecode(line[:200])!r}; {error}") from None
         if path:
@@ -71,14 +73,18 @@ def _keep_paths(lines: Iterable[bytes], *, nul: bool) -> PathList:
     return PathList(digest.hexdigest(), kept)
 
 
-def _normalise_path(line: bytes) -> bytes:
-    """Return a path without ``.`` and empty segments. Raises ValueError for one that is not below the source."""
-    segments = line.split(b"/")
-    if line.startswith(b"/") or b".." in segments:
+def _require_relative_path(line: bytes) -> bytes:
+    """Return a path. Raises ValueError for one that is not below the source."""
+    if line.startswith(b"/") or b".." in line.split(b"/"):
         raise ValueError("write paths relative to the source, without ..")
     if b"\0" in line:
         raise ValueError("write --files-from0 for paths that end with NUL")
-    path = b"/".join(segment for segment in segments if segment not in (b"", b"."))
+    return line
+
+
+def _normalise_path(line: bytes) -> bytes:
+    """Return a path without ``.`` and empty segments. Raises ValueError for the source itself."""
+    path = b"/".join(segment for segment in line.split(b"/") if segment not in (b"", b"."))
     if line and not path:
         raise ValueError("write the names of files: this is the source itself")
     return path

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.rig import buckets
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
 
+EMPTY = '"d41d8cd98f00b204e9800998ecf8427e"'
 MANY = {f"d/{number:03}.txt": b"%d" % number for number in range(120)}
 
 
@@ -46,7 +48,7 @@ both = pytest.mark.parametrize("direction", ["download", "transfer"])
 def test_only_the_keys_of_the_list_are_taken_and_nothing_is_listed(scene, direction):
     run, bucket, tmp_path = scene
 
-    first = run(direction, "d/1.txt\r\n./a\n\nd/1.txt\na b\n")
+    first = run(direction, "d/1.txt\r\na\n\nd/1.txt\na b\n")
     again = run(direction, "d/1.txt\0a\0a b\0")
     bucket.put("in/a", b"changed")
     changed = run(direction, "a\na b\n")
@@ -57,6 +59,26 @@ def test_only_the_keys_of_the_list_are_taken_and_nothing_is_listed(scene, direct
     assert (first.json["files"], again.json["unchanged"]) == (3, 3)
     assert held(direction, bucket, tmp_path) == {"d/1.txt": b"1", "a": b"changed", "a b": b"y"}
     assert not [name for each in (first, again, changed) for name in each.json["requests"] if "List" in name]
+
+
+@both
+def test_a_key_is_taken_as_it_is_written(direction, tmp_path, run_cli, env):
+    named = ["a//b", "./x", "e/", "s ", "y/./z"]
+    with FakeS3() as fake:
+        fake.objects["b"] = {f"in/{name}": Stored(b"", EMPTY) for name in ["a/b", "x", "e", "y/z", *named]}
+        (tmp_path / "list").write_text("\n".join(named))
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+        target = str(tmp_path / "site") if direction == "download" else "s3://b/out"
+
+        done = run_cli(["sync", "s3://b/in", target, "--json", "--files-from", tmp_path / "list"], env={**env, **keys})
+
+        found = {key.removeprefix("out/") for key in fake.objects["b"] if key.startswith("out/")}
+    if direction == "transfer":
+        assert (done.code, found) == (0, set(named)), done.stderr
+    else:  # names that are no path are refused for their key alone
+        assert done.code == 1
+        assert {each["path"] for each in done.json["failures"]} == {"a//b", "./x", "y/./z"}
+        assert {path.name for path in (tmp_path / "site").iterdir()} - {".s3batch"} == {"s ", "e"}
 
 
 @both

@@ -36,6 +36,16 @@ def test_a_line_is_a_path(tmp_path: Path, content: bytes, paths: list[str]) -> N
     assert read(tmp_path, content) == paths
 
 
+def test_a_key_stays_as_it_is_and_an_ordinary_list_has_the_same_digest(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"./a\r\na//b\nd/\n.\n\n c \n")
+    kept = read_path_list(str(tmp_path / "list"), nul=False, keys=True)
+
+    assert [path for page in kept.pages() for path in page] == ["./a", "a//b", "d/", ".", " c "]
+    (tmp_path / "list").write_bytes(b"a/b\nc\n")
+    digests = {read_path_list(str(tmp_path / "list"), nul=False, keys=keys).digest for keys in (False, True)}
+    assert len(digests) == 1
+
+
 def test_with_nul_a_path_may_hold_anything_else(tmp_path: Path) -> None:
     assert read(tmp_path, b"a\nb\0c\r\0\0d", nul=True) == ["a\nb", "c\r", "d"]
 
