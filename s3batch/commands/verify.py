@@ -26,7 +26,7 @@ from s3batch.coordinator.signals import StoppedError, watch_for_stop
 from s3batch.errors import JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Operation, Reason, Stage
+from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.file_list import open_file_list
 from s3batch.plan.spec import SyncSpec
@@ -91,6 +91,10 @@ class ComparingJob(JobDescription):
     def _compared_nothing(self) -> bool:
         return not (self.runner.journal.jobs.current.files or self.differences)
 
+    def _compared_everything(self) -> bool:
+        """Return true if the job came to its end: also where a file could not be compared, which is named."""
+        return self.runner.journal.jobs.current.planned and not self.runner.journal.jobs.current.left_open
+
     def format_error(self, stopped: S3BatchError | None, code: int) -> str:
         """Return the sentence of a job that stopped, or had nothing to compare."""
         if stopped is None and not super().has_failures() and self._compared_nothing():
@@ -100,24 +104,31 @@ class ComparingJob(JobDescription):
     def complete_document(self, document: Document) -> Document:
         """Return the document with the differences in the place of the operations."""
         kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
+        kept["compared"] = _count_compared_files(document)
         found = document["failures"]
         failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
         return {**kept, "failures": failures, "differences": self.differences, "dry_run": False}
 
     def format_verdict(self, document: Document) -> str:
         """Return the end line."""
-        return _format_end_line(document)
+        return _format_end_line(document, is_whole=self._compared_everything())
 
     def make_report(self, document: Document) -> RunReport:
         """Return the report: it lists differences, where that of a sync lists operations."""
-        return RunReport(
-            document=document, headers=permissions.headers_of(self.runner.settings), verdict=_format_end_line(document)
-        )
+        verdict = self.format_verdict(document)
+        return RunReport(document=document, headers=permissions.headers_of(self.runner.settings), verdict=verdict)
 
     def print_end(self, document: Document) -> None:
         """Print the end line on stderr; the differences are on stdout already."""
-        if not self.runner.settings.json:
-            _print_end_line(document, self.runner.settings, self.runner.output)
+        settings, output = self.runner.settings, self.runner.output
+        if settings.json:
+            return
+        for warning in document["warnings"]:
+            output.warn(warning)
+        for failure in document["failures"]:
+            output.error(report.format_failure_line(failure, permissions.headers_of(settings)))
+        if document.get("error") != NOTHING_COMPARED:
+            output.info(self.format_verdict(document))
 
 
 @contextmanager
@@ -220,18 +231,15 @@ def _describe_difference(operation: Operation) -> KeyDifference:
 _OF_A_SYNC = frozenset({"job", "journal", "operations", "resumed", "seconds_total", "sent_now", "sent_before"})
 
 
-def _print_end_line(document: Document, settings: Settings, output: Output) -> None:
-    for warning in document["warnings"]:
-        output.warn(warning)
-    for failure in document["failures"]:
-        output.error(report.format_failure_line(failure, permissions.headers_of(settings)))
-    if document.get("error") != NOTHING_COMPARED:
-        output.info(_format_end_line(document))
+def _count_compared_files(document: Document) -> int:
+    """Return the files that were compared, or found to have no object."""
+    counts = document["operations"].get(str(Kind.RECONCILE))
+    return int(document["files"] - (report.count_operations_left(counts) + counts["failed"] if counts else 0))
 
 
-def _format_end_line(document: Document) -> str:
+def _format_end_line(document: Document, *, is_whole: bool) -> str:
     found, failed = len(document["differences"]), len(document["failures"])
-    words = format_plural(found, "difference") if found else "no difference"
-    more = f", {format_count(failed)} could not be compared" if failed else ""
-    unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
-    return f"{format_plural(document['files'], 'file')} compared: {words}{more}{unfinished}"
+    words = [format_plural(found, "difference")] if found else []
+    words += [f"{format_count(failed)} could not be compared"] if failed else []
+    words += [] if is_whole else ["not everything was compared"]
+    return f"{format_plural(document['compared'], 'file')} compared: {', '.join(words) or 'no difference'}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored
+
 NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 
 
@@ -30,6 +32,35 @@ def test_a_store_that_is_not_there_is_exit_code_4_and_no_difference(call, worksp
 
     assert (answer.code, answer.json["exit_code"], answer.json["command"]) == (4, 4, "verify")
     assert answer.json.get("differences", []) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "compared"),
+    [
+        pytest.param(["tree", "s3://b/p"], 1, id="files with objects"),
+        pytest.param(["s3://b/p", "tree"], 0, id="objects with files"),
+        pytest.param(["s3://b/p", "s3://c/p"], 0, id="objects with objects"),
+    ],
+)
+@pytest.mark.parametrize("code", ["ExpiredToken", "AccessDenied"])
+def test_only_what_was_compared_counts(call, workspace, words, compared, code):
+    (workspace / "tree").mkdir()
+    (workspace / "tree" / "new").write_bytes(b"new")
+    refused = Reply(400 if code == "ExpiredToken" else 403, body=f"<Error><Code>{code}</Code></Error>".encode())
+    with FakeS3() as fake:
+        for number in range(3):
+            (workspace / "tree" / f"{number}").write_bytes(b"content")
+            for bucket in "bc":
+                fake.objects.setdefault(bucket, {})[f"p/{number}"] = Stored(b"content", f'"{bucket * 32}-2"', {})
+        fake.meddle = lambda request: None if request.name == "ListObjectsV2" else refused
+        keys = {"AWS_ENDPOINT_URL": fake.url, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        said, document = call("verify", *words, env=keys), call("verify", *words, "--json", env=keys).json
+
+    line = said.err.splitlines()[-1]
+    assert line.startswith(f"{compared} file{'s' * (compared != 1)} compared: ")
+    assert line.endswith("not everything was compared" if said.code == 4 else "3 could not be compared")
+    assert "no difference" not in line
+    assert (document["compared"], document["unchanged"]) == (compared, 0)
 
 
 def test_it_leaves_no_journal_behind(call, workspace, tmp_path):
