@@ -22,6 +22,8 @@ _FALSE = frozenset({"0", "f", "false", "no", "n", "off"})
 SIZE_HINT = "write bytes, or a number with KiB, MiB, GiB (or kB, MB, GB), such as 16MiB"
 DURATION_HINT = "write a number with s, m, h, d or w, such as 90s, 36h or 7d"
 INTEGER_HINT = "write a whole number"
+LONGEST_TIMER = 250 * 365 * 86400.0
+"""Seconds. Timers of Python count nanoseconds in 64 bits, which is 292 years."""
 BOOLEAN_HINT = "write true or false"
 LIMIT_HINT = "write a number or a percentage, such as 100 or 10%"
 

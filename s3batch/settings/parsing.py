@@ -155,10 +155,16 @@ def _parse_scaled(form: Form, text: str) -> float:
         case Form.SIZE:
             return units.parse_size(text)
         case Form.DURATION:
-            return units.parse_duration(text)
+            return _require_timer(units.parse_duration(text))
         case Form.DAYS:
             return units.parse_duration(text, default_unit="d")
     return units.parse_integer(text)
+
+
+def _require_timer(seconds: float) -> float:
+    if seconds > units.LONGEST_TIMER:
+        raise ValueError(f"write at most {units.LONGEST_TIMER / 86400:g}d")
+    return seconds
 
 
 def _check_limits(row: Setting, number: float) -> float:

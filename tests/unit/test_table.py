@@ -76,6 +76,8 @@ def test_no_two_settings_of_a_command_share_a_name(command):
         pytest.param("verbose", "true", 1, id="verbose as a boolean"),
         pytest.param("verbose", "3", 3, id="verbose as a number"),
         pytest.param("source", "", ".", id="empty is the default"),
+        pytest.param("deadline", "91250d", 7_884_000_000.0, id="the longest time that a timer takes"),
+        pytest.param("max_age", "999999d", 86_399_913_600.0, id="an age, which no timer waits for"),
     ],
 )
 def test_a_value_is_read_from_text(name, text, value):
@@ -105,6 +107,15 @@ def test_a_value_is_read_from_text(name, text, value):
             "a week",
             "ttl cannot be 'a week' (from PLUGIN_X); write a number with s, m, h, d or w, such as 90s, 36h or 7d",
             id="duration",
+        ),
+        *(
+            pytest.param(
+                name,
+                "999999999d",
+                f"{name} cannot be '999999999d' (from PLUGIN_X); write at most 91250d",
+                id=f"{name}: longer than a timer takes",
+            )
+            for name in ("max_duration", "deadline", "timeout")
         ),
         pytest.param(
             "max_delete",
