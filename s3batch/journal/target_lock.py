@@ -1,6 +1,6 @@
 """The lock of a target: one coordinator at a time, with every source and every journal.
 
-STATE/target-DIGEST.lock is the lock file, of endpoint, bucket and prefix. A plugin holds the same one in its workspace
+STATE/target-DIGEST.lock is the lock file, of endpoint, bucket and prefix, however the endpoint is spelled. A plugin holds the same one in its workspace
 too. The file stays and names the last job that began, so that a job of another journal is known to be superseded.
 """
 
@@ -17,6 +17,7 @@ from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal.lock import JournalLock
+from s3batch.settings.endpoint_names import name_endpoint
 
 _REMEMBERED = 100
 """Jobs whose order a lock keeps."""
@@ -41,8 +42,8 @@ class TargetLock:
     def __init__(self, directories: Iterable[str], endpoint: str, target: str) -> None:
         """``target`` is the bucket and the prefix below it, as :class:`s3batch.objects.target.Target` has them."""
         self._directories = list(dict.fromkeys(directories))
-        self._endpoint, self._target = endpoint, target
-        digest = hashlib.blake2b(f"{endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
+        self._endpoint, self._target = name_endpoint(endpoint), target
+        digest = hashlib.blake2b(f"{self._endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
         self._name = f"target-{digest.hexdigest()}"
         self._locks = [
             JournalLock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories

@@ -37,7 +37,8 @@ def sync(call, store, workspace):
     def run(source: str, target: str, *flags: str, **env: str):
         (workspace / source).mkdir(exist_ok=True)
         (workspace / source / "a").write_text(source)
-        return call("sync", source, target, *flags, "--endpoint-url", store.url, env={**ENV, **env})
+        endpoint = env.pop("endpoint", store.url)
+        return call("sync", source, target, *flags, "--endpoint-url", endpoint, env={**ENV, **env})
 
     return run
 
@@ -430,6 +431,27 @@ def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
     assert sync("release", "s3://b/site").code == 0
     assert marked() == []
     assert "site/a" in store.objects["b"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.1", "[::1]", "2130706433", "[::ffff:127.0.0.1]"])
+def test_two_runs_to_one_target_exclude_each_other_under_two_names_of_the_machine(sync, store, tmp_path, host):
+    lock = locked(store, tmp_path / "state" / "s3batch", "b/site/")
+
+    ran = sync("release", "s3://b/site", endpoint=f"http://{host}:{store.port}")
+    lock.release()
+
+    assert (ran.code, store.requests) == (3, []), ran.err
+    assert "the target b/site/ is in use by pid" in ran.err
+
+
+def test_a_job_is_superseded_by_one_to_another_name_of_its_endpoint(tmp_path):
+    one, other = (TargetLock([str(tmp_path)], f"http://{host}:9000/", "b/site/") for host in ("localhost", "127.0.0.1"))
+    one.take()
+    one.note("first", "/j", 1000.0)
+    one.release()
+
+    assert other.last().id == "first"
+    assert TargetLock([str(tmp_path)], "http://localhost:9001", "b/site/").last() is None
 
 
 def test_a_clock_that_was_set_back_brings_no_superseded_job_back(tmp_path):

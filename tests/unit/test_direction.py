@@ -140,6 +140,13 @@ def test_the_prefix_of_a_source_is_read_as_it_is_written(written, prefix):
 ALIASES = [
     ("http://localhost:9000", "http://127.0.0.1:9000", True),
     ("http://[::1]:9000", "http://LOCALHOST:9000/", True),
+    ("http://127.1:9000", "http://localhost.:9000", True),
+    ("http://2130706433:9000", "http://127.0.0.1:9000", True),
+    ("http://[::ffff:127.0.0.1]:9000", "http://0.0.0.0:9000", True),
+    ("http://[0:0::1]:9000", "http://[::]:9000", True),
+    ("http://10.1:9000", "http://10.0.0.1:9000", True),
+    ("http://127.0.0.2:9000", "http://127.0.0.1:9000", False),
+    ("http://[fe80::1%25eth0]:9000", "http://[fe80::1]:9000", False),
     ("https://store.example", "https://Store.Example:443/", True),
     ("store.example", "https://store.example", True),
     ("http://store.example", "http://store.example:80", True),
