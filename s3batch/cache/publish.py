@@ -18,7 +18,7 @@ from s3batch.errors import EndpointError
 from s3batch.failpoints import reach_failpoint
 from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import requests
-from s3batch.s3.faults import RequestError, fault_of
+from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
@@ -117,7 +117,12 @@ def _encryption_of(head: Response) -> dict[str, str]:
 
 async def evict_manifest(store: BucketStore, base: str, key: str, etag: str, encryption: Mapping[str, str]) -> bool:
     """Move a manifest aside, unless a build has published under its key since it had ``etag``; return True if it went."""
-    await store.copy(key, aside_key(base, key), encryption)
+    aside = aside_key(base, key)
+    await store.copy(key, aside, encryption)
+    if not await store.has(aside):
+        raise RequestError(
+            "CopyObject", aside, Fault("NotStored", "the store confirmed it, but the copy does not exist")
+        )
     return await store.delete_if_unchanged(key, etag)
 
 

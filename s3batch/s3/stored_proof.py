@@ -1,7 +1,8 @@
-"""The proof that the store holds the content that was sent.
+"""The proof that the store holds the content that was sent, or that it was to copy.
 
     it repeats the checksum, or its ETag is the MD5 of the body ─> proved by the answer itself
-    neither ────────────────────────────────────────────────────> the object is looked at: size and ETag
+    a copy has the ETag of its source ──────────────────────────> proved by the answer itself
+    none of these ──────────────────────────────────────────────> the object is looked at: size and ETag
 
 After eight correct checks in a row, one object in a hundred is checked. If HEAD is permanently refused, the listing of
 the key proves instead. If that is refused too, a warning says that nothing is proved.
@@ -22,6 +23,8 @@ from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import Fault, RequestError, fault_of, refused_for_good
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s3batch.s3.requests import Request, Response
 
 UNPROVED_WARNING = (
@@ -66,17 +69,30 @@ class Proofs:
             return Proof(checksum)
         return Proof(None, await self.look(request.key, len(request.body), strip_etag(response.headers["etag"])))
 
-    async def look(self, key: str, size: int, etag: str) -> str:
-        """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused."""
+    async def prove_copy(self, request: Request, etag: str, source_etag: str, size: int) -> str:
+        """Prove a copy whose answer names ``etag``; return a warning if that is refused.
+
+        Other parts and another encryption give a copy an ETag of its own, which proves nothing. Raises
+        :class:`RequestError` (retryable) when the copy is not there.
+        """
+        if etag == source_etag:
+            return ""
+        return await self.look(request.key, size, etag, source_etag, name=request.name)
+
+    async def look(self, key: str, size: int, *etags: str, name: str = "PutObject") -> str:
+        """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused.
+
+        ``etags`` are those that the object may show; ``name`` is the request that made it.
+        """
         if self._blind or not self._is_due():
             return ""
         found, refusals = await _find_facts(key)
         if refusals:
             self._blind = True
             return UNPROVED_WARNING.format(", ".join(refusals))
-        if found != _ProofFacts(size, etag):
+        if found is None or found.size != size or found.etag not in etags:
             self._right = 0
-            raise RequestError("PutObject", key, _compare_facts(found, size, etag))
+            raise RequestError(name, key, _describe_stored_fault(found, size, etags))
         self._right += 1
         return ""
 
@@ -90,11 +106,16 @@ def strip_etag(etag: str) -> str:
     return etag.strip().removeprefix("W/").strip('"')
 
 
+def _facts_in(head: Response) -> _ProofFacts:
+    """Return the facts that a HEAD tells of an object."""
+    return _ProofFacts(int(head.headers.get("content-length", -1)), strip_etag(head.headers.get("etag", "")))
+
+
 async def _find_facts(key: str) -> tuple[_ProofFacts | None, list[str]]:
     """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
     head = await send_request(requests.head_object(key))
     if head.ok:
-        return _ProofFacts(int(head.headers.get("content-length", -1)), strip_etag(head.headers["etag"])), []
+        return _facts_in(head), []
     if head.status == 404:
         return None, []
     refusal = _refusal_text(head, "HeadObject", key)
@@ -113,10 +134,21 @@ def _refusal_text(response: Response, name: str, key: str) -> str:
     return f"{name}: {fault.code}"  # no request's id: all workers are to say the same, once
 
 
-def _compare_facts(found: _ProofFacts | None, size: int, etag: str) -> Fault:
+def require_copy(key: str, etag: str, source: Response, copy: Response) -> None:
+    """Raise :class:`RequestError` (retryable) unless ``copy``, a HEAD of ``key``, shows a copy of the object in ``source``.
+
+    ``etag`` is the one that the answer to the copy named; empty where it named none.
+    """
+    found = _facts_in(copy) if copy.status != 404 else None
+    size, source_etag = _facts_in(source)
+    if found is None or found.size != size or (etag and found.etag not in (etag, source_etag)):
+        raise RequestError("CopyObject", key, _describe_stored_fault(found, size, (etag, source_etag)))
+
+
+def _describe_stored_fault(found: _ProofFacts | None, size: int, etags: Sequence[str]) -> Fault:
     if found is None:
         return Fault("NotStored", "the store confirmed it, but the object does not exist", 404)
-    if found.etag == etag:
+    if found.etag in etags:
         words = f"the store holds {found.size} bytes of an object that was sent with {size}"
         return Fault("Corrupted", words)
     return Fault("NotStored", f"the store holds another object, of {found.size} bytes, ETag {found.etag!r}")

@@ -19,6 +19,8 @@ from s3batch.s3.calls import send_request
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import etag_of, raise_for_status, send_expecting_ok
+from s3batch.s3.stored_proof import require_copy
+from s3batch.s3.validation import etag_in
 from s3batch.worker.results import RefusedChangeError
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ async def copy_with_attributes(
 
     ``head`` is of the source. Raises RequestError; RefusedChangeError if the source changes meanwhile.
     """
-    remote = RemoteAttributes.from_headers(head.headers)
+    remote, etag = RemoteAttributes.from_headers(head.headers), ""
     pinned = {"x-amz-copy-source-if-match": f'"{etag_of(head)}"'}
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         await _copy_large_source(source, remote, to, tools)
@@ -120,8 +122,12 @@ async def copy_with_attributes(
             response = await send_request(_copy_request(source, to, {**pinned, **_make_unkept_headers(remote)}))
         if response.status in (404, 412):
             raise RefusedChangeError("the object changed while it was copied", retryable=True)
-        raise_for_status(response, request)
-    return await _look_after_copy(source, remote, to, tools)
+        etag = etag_in(raise_for_status(response, request))
+    copy = await send_request(to.head())
+    if copy.status != 404:
+        raise_for_status(copy, to.head())
+    require_copy(to.key, etag, head, copy)
+    return await _look_after_copy(source, remote, to, copy, tools)
 
 
 def _copy_request(source: ObjectPlace, to: ObjectPlace, headers: Mapping[str, str]) -> Request:
@@ -151,9 +157,10 @@ def _make_named_headers(remote: RemoteAttributes) -> dict[str, str]:
     }
 
 
-async def _look_after_copy(source: ObjectPlace, remote: RemoteAttributes, to: ObjectPlace, tools: Tools) -> Response:
-    """Return a HEAD of a copy; put back what the store has dropped, and warn of what it keeps dropping."""
-    copy = await send_expecting_ok(to.head())
+async def _look_after_copy(
+    source: ObjectPlace, remote: RemoteAttributes, to: ObjectPlace, copy: Response, tools: Tools
+) -> Response:
+    """Return a HEAD of a copy, first ``copy``; put back what the store has dropped, and warn of what it keeps dropping."""
     lost = _find_lost_names(remote, copy)
     if not lost:
         return copy

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.s3.stored_proof import Proofs
+
 if TYPE_CHECKING:
     from s3batch.quirks import Quirks
 
@@ -20,6 +22,8 @@ class CopyFindings:
         """This worker has probed what a copy keeps, or has tried to."""
         self.succeeded = False
         """The store has copied an object of the source."""
+        self.proofs = Proofs()
+        """What was seen of copies whose ETag is not that of their source."""
         self.denied = 0
         """The number of copies that were refused with 403."""
         self.refused: tuple[Quirks, str, bool] | None = None

@@ -38,6 +38,7 @@ from s3batch.worker.source_object import (
     SIZE_ONLY,
     are_copies_refused,
     check_source_answer,
+    find_pin,
     find_source,
     head_source,
     is_folder_marker,
@@ -164,8 +165,9 @@ async def _copy_on_server(operation: Operation, tools: Tools, asked: FirstAttemp
     if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
         await _restore_dropped_tags(operation, attributes, tools)
     etag = etag_in(response)
+    warning = await tools.copies.proofs.prove_copy(request, etag, find_pin(operation), operation.size)
     return Result(
-        operation.id, etag=etag, date=date_of(response),
+        operation.id, etag=etag, date=date_of(response), warning=warning,
         fingerprint=tools.brief.rules.fingerprint(operation.path),
         request_id=response.headers.get("x-amz-request-id", ""), spec=note_version(operation, response, spec=note_proof(operation, prove_by_etag(operation, etag))),
     )  # fmt: skip

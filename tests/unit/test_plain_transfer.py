@@ -51,6 +51,7 @@ def answer(
     return ("\r\n".join([status, *lines, "\r\n"]) + body).encode()
 
 
+SHOWN = f'HTTP/1.1 200 OK\r\nETag: "{OTHER}"\r\nContent-Length: 5\r\n\r\n'.encode()
 REFUSED = b"HTTP/1.1 503 Slow\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -209,7 +210,7 @@ def test_it_goes_the_short_way_once_the_form_is_known_and_says_the_same(
 @pytest.mark.parametrize(
     ("steps", "code"),
     [
-        pytest.param([answer(document(OTHER))], "", id="another ETag"),
+        pytest.param([answer(document(OTHER)), SHOWN], "", id="another ETag"),
         pytest.param([REFUSED], "ServiceUnavailable", id="a refusal"),
         pytest.param([b"HTTP/1.1 412 No\r\nContent-Length: 0\r\n\r\n"], "Changed", id="the source changed"),
         pytest.param([answer()[:150], wait(0.05), answer()[150:]], "", id="in two pieces"),
