@@ -280,7 +280,9 @@ def _make_settings(
 ) -> Settings:
     given = _own_credentials(_with_url_taken_apart(clean_values(given)), plugin=plugin)
     given = _with_session_token(given, environ)
-    values: dict[str, Any] = {name: parse_setting(TABLE[name], one.text, one.origin) for name, one in given.items()}
+    values: dict[str, Any] = {
+        name: parse_setting(TABLE[name], one.text, one.origin, exact=one.exact) for name, one in given.items()
+    }
     if plugin and not values.get("region") and not values.get("profile"):
         values["region"] = PLUGIN_REGION
     if "cache" in values:
@@ -353,14 +355,14 @@ def _with_url_taken_apart(given: dict[str, GivenText]) -> dict[str, GivenText]:
     for name in ("target", "prefix"):
         if name not in given or not is_in_s3(given[name].text):
             continue
-        url, origin = given[name]
+        url, origin, _ = given[name]
         bucket, _, prefix = url.removeprefix(S3_SCHEME).partition("/")
         if not bucket:
             raise SettingsError(f"{name} cannot be {url!r} (from {origin})", hint="write s3://BUCKET/PREFIX")
         other = given.get("bucket")
         if other and other.origin == "--bucket" and other.text != bucket:
             raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="give only one")
-        given = {**given, "bucket": GivenText(bucket, origin), name: GivenText(prefix, origin)}
+        given = {**given, "bucket": GivenText(bucket, origin), name: given[name]._replace(text=prefix)}
     return given
 
 

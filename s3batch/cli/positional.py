@@ -24,7 +24,7 @@ def assign_words(command: str, said: ParsedArguments) -> tuple[dict[str, GivenTe
 
     Raise SettingsError if one is empty, or if the only place could be either side.
     """
-    words = [plain_text(word) for word in said.words]
+    words = list(said.words)
     _refuse_empty_words(command, words)
     facts = {_FIRST_WORDS[command]: words.pop(0)} if words and command in _FIRST_WORDS else {}
     given = dict(said.given)
@@ -46,12 +46,12 @@ def assign_words(command: str, said: ParsedArguments) -> tuple[dict[str, GivenTe
 
 def _refuse_empty_words(command: str, words: Sequence[str]) -> None:
     """Raise SettingsError for an empty argument: without it, the others would mean something else."""
-    if "" not in words:
+    at = next((at for at, word in enumerate(words) if not plain_text(word)), None)
+    if at is None:
         return
     from s3batch.cli.help import USAGE  # noqa: PLC0415 - only a wrong command line needs it
 
     names = [name.strip("[]") for name in USAGE.get(command, "").split()]
-    at = words.index("")
     raise empty_value_error(names[at] if at < len(names) else f"argument {at + 1} of {command}")
 
 
@@ -73,4 +73,4 @@ def _agreed_value(name: str, word: str, given: Mapping[str, GivenText]) -> Given
     flag = TABLE[name].flag
     if name in given and given[name].origin == flag and given[name].text != word:
         raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="give only one")
-    return GivenText(word, f"argument {name.upper()}")
+    return GivenText(word, f"argument {name.upper()}", exact=True)

@@ -122,7 +122,8 @@ def _explain_between_buckets(wanted: TransferSpec, output: Output) -> int:
 def _find_path(text: str, place: S3Place, others: list[tuple[str, str]], root: str) -> str:
     """Return the path that the argument names: by a place in S3, a local path below *root*, a key, or itself.
 
-    ``others`` are further buckets, each with its prefix. Raises SettingsError for what cannot belong to the job.
+    ``others`` are further buckets, each with its prefix. A key may have any end, so the path may lead anywhere. Raises
+    SettingsError for what cannot belong to the job.
     """
     sides = [(place.bucket, place.prefix), *others]
     if is_in_s3(text):
@@ -132,7 +133,7 @@ def _find_path(text: str, place: S3Place, others: list[tuple[str, str]], root: s
         paths = [os.path.relpath(local, root)]
     else:
         paths = [text[len(prefix) :] for _, prefix in sides if prefix and text.startswith(prefix)] or [text]
-    if not paths or not paths[0] or paths[0].startswith("/") or ".." in paths[0].split("/"):
+    if not paths or not paths[0]:
         raise SettingsError(f"{text!r} is not below the source {place.url}", hint=_HINT)
     return paths[0]
 

@@ -24,6 +24,8 @@ class GivenText(NamedTuple):
 
     text: str
     origin: str
+    exact: bool = False
+    """True for an argument, such as a path: white space at its ends and quotes are part of it."""
 
 
 def first_given(names: Iterable[str], environ: Mapping[str, str]) -> GivenText | None:
@@ -47,12 +49,12 @@ def unknown_name_error(
     return SettingsError(f"there is no {what} {name}{where}", hint=hint)
 
 
-def parse_setting(row: Setting, text: str, origin: str) -> Any:
-    """Parse the text of a setting. Empty text is the default.
+def parse_setting(row: Setting, text: str, origin: str, *, exact: bool = False) -> Any:
+    """Parse the text of a setting. Empty text is the default. ``exact`` is that of :class:`GivenText`.
 
     Raises SettingsError, which names the setting, the value, its origin and what to write instead.
     """
-    text = texts.plain_text(text)
+    text = text if exact else texts.plain_text(text)
     if not text:
         return row.default
     _refuse_placeholder(row, text, origin)
@@ -76,7 +78,7 @@ def _find_literal_part(row: Setting, text: str) -> str:
 
 def clean_values(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
     """Strip white space and quotes from values, and leave out those that are empty then."""
-    plain = {name: one._replace(text=texts.plain_text(one.text)) for name, one in given.items()}
+    plain = {name: one if one.exact else one._replace(text=texts.plain_text(one.text)) for name, one in given.items()}
     return {name: one for name, one in plain.items() if one.text}
 
 

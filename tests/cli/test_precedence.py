@@ -228,6 +228,9 @@ def test_a_session_token_belongs_to_the_key_it_came_with(call, argv, env, origin
     [
         pytest.param(["src", "s3://b/p/q"], ("src", "b", "p/q"), id="source and URL"),
         pytest.param(["--source", "x", "s3://b/p"], ("x", "b", "p"), id="a URL beside a source"),
+        pytest.param([" s ", "s3://b/p "], (" s ", "b", "p "), id="blanks are part of a name"),
+        pytest.param(['"s"', 's3://b/"p"'], ('"s"', "b", '"p"'), id="and so are quotes"),
+        pytest.param(["--source", " s ", "s3://b/p"], ("s", "b", "p"), id="those around a value are not"),
         pytest.param(["src", "s3://b"], ("src", "b", "/"), id="a bucket alone"),
         pytest.param(["--delete", "src", "--gzip", "true", "s3://b/p"], ("src", "b", "p"), id="flags between"),
         pytest.param(["src", "/p", "--bucket", "b"], ("src", "b", "/p"), id="a target without a bucket"),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
+
 FLAGS = ["--exclude", "*.map", "--delete"]
 
 
@@ -83,6 +85,26 @@ def test_neither_path_nor_key_is_exit_2_and_lines_are_for_people(scene):
     shown = scene("explain", f"{scene.front}new", *scene.sides, *FLAGS).stdout.splitlines()
     assert shown[-1].startswith(f"{scene.direction}: ")
     assert any(line.startswith("file " if scene.direction == "download" else "source object ") for line in shown), shown
+
+
+@pytest.mark.parametrize(
+    ("end", "problem"),
+    [("../up", "the component '..'"), ("/lead", "an empty component"), ("a/./b", "'.'"), ("blank ", "")],
+)
+def test_a_key_may_have_any_end(tmp_path, run_cli, env, end, problem):
+    with FakeS3() as fake:
+        fake.objects["b"] = {f"in/{end}": Stored(b"", '"d41d8cd98f00b204e9800998ecf8427e"')}
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+        asked = ["explain", f"in/{end}", "s3://b/in"]
+
+        copied, fetched = (
+            run_cli([*asked, target, "--json"], env={**env, **keys}).json
+            for target in ("s3://b/out", tmp_path / "site")
+        )
+
+    assert [(each["path"], each["key"]) for each in (copied, fetched)] == [(end, f"out/{end}"), (end, f"in/{end}")]
+    assert (copied["action"], fetched["action"]) == ("transfer", "nothing" if problem else "download")
+    assert problem in fetched["reason"]
 
 
 def test_names_that_are_no_paths_and_local_paths(scene):
