@@ -139,9 +139,9 @@ def describe_untrusted_job(job: Job, journal: str, *command: str) -> SettingsErr
 
 def format_command_line(*words: str) -> str:
     """Return the line to type for ``s3batch WORDS``, the last of which is the journal to name."""
-    import shlex  # noqa: PLC0415 - only for a command to be typed
+    from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
-    return shlex.join(["s3batch", *words[:-1], _JOURNAL_FLAG, words[-1]])
+    return format_shell_line("s3batch", *words[:-1], _JOURNAL_FLAG, words[-1])
 
 
 def describe_other_job(job: Job, journal: str, settings: Settings) -> SettingsError:

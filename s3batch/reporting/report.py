@@ -214,10 +214,10 @@ def format_end_block(
 
 def format_resume_command(job: str, journal: str, default_journal: bool) -> str:
     """Return the exact command that finishes the job, ready for a POSIX shell."""
-    words = ["s3batch", "resume", job]
-    import shlex  # noqa: PLC0415 - only for a command to be typed
+    words = ("s3batch", "resume", job)
+    from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
-    return shlex.join(words if default_journal else [*words, "--journal", journal])
+    return format_shell_line(*words if default_journal else (*words, "--journal", journal))
 
 
 def is_work_left(document: Mapping[str, Any]) -> bool:

@@ -153,7 +153,10 @@ def require_two_places(settings: Settings) -> None:
     place = parse_source_place(settings)
     if direction is Direction.DOWNLOAD:
         if not _has_target(settings):
-            raise SettingsError("target is missing", hint=f"write s3batch {settings.command} {place.url} DIRECTORY")
+            from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+
+            line = format_shell_line("s3batch", settings.command, place.url)
+            raise SettingsError("target is missing", hint=f"write {line} DIRECTORY")
         return
     source_url = settings.source_endpoint_url or settings.endpoint_url
     if place.bucket != settings.bucket or not may_be_one_endpoint(source_url, settings.endpoint_url):

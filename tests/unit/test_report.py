@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import pytest
@@ -268,12 +267,6 @@ def test_a_failure_says(changes: dict[str, Any], headers: dict[str, str], expect
     (failure,) = documented(JOB, REFUSED._replace(**changes))["failures"]
 
     assert format_failure_line(failure, headers) == expected
-
-
-def test_the_resume_line_survives_a_shell() -> None:
-    line = format_resume_command("J1", "/my jobs/it's.db", False)
-
-    assert shlex.split(line) == ["s3batch", "resume", "J1", "--journal", "/my jobs/it's.db"]
 
 
 def test_the_resume_line_of_the_default_journal_is_short() -> None:

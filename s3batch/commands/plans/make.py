@@ -13,6 +13,7 @@ from s3batch.commands.sync.job import SyncJob
 from s3batch.model import Kind, ListedObject
 from s3batch.plan.listed_keys import look_up_by_head, record_by_head
 from s3batch.plan.planner import Planner
+from s3batch.shell_lines import format_shell_line
 
 if TYPE_CHECKING:
     from s3batch.coordinator.coordinator import Coordinator
@@ -93,7 +94,8 @@ class PlanSaver(DirectionJob):
         if document["state"] == "done":
             self.save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
-            self.output.info(f"the plan is in {place}; to carry it out: s3batch apply {place}")
+            line = format_shell_line("s3batch", "apply", place)
+            self.output.info(f"the plan is in {place}; to carry it out: {line}")
         else:
             self.output.error(f"no plan was saved to {place}")
         super().print_end(document)

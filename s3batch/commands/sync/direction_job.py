@@ -17,7 +17,7 @@ from s3batch.s3.faults import RequestError
 from s3batch.source.walk_record import CountedPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from s3batch.coordinator.job_description import Document
     from s3batch.journal import Journal
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 
-def refuse_one_object(place: S3Place, first: ListingPage | None, bucket: Bucket, instead: str) -> None:
-    """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be read of it."""
+def refuse_one_object(place: S3Place, first: ListingPage | None, bucket: Bucket, instead: Callable[[], str]) -> None:
+    """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be read of it.
+
+    ``instead`` returns what to write.
+    """
     if first is None or first.objects or first.token or place.key == place.prefix:
         return
     try:
@@ -40,7 +43,7 @@ def refuse_one_object(place: S3Place, first: ListingPage | None, bucket: Bucket,
     if found is not None:
         raise JobFailedError(
             f"{place.url} is one object, and there is none below {place.url}/",
-            hint=f"write {instead}, or the prefix of objects",
+            hint=f"write {instead()}, or the prefix of objects",
         )
 
 

@@ -180,7 +180,7 @@ class DownloadJob(DirectionJob):
         if not digest:
             pages = self.list_source()
             first = next(pages, None)
-            refuse_one_object(self.wanted.place, first, self.bucket, f"s3batch sync {self.wanted.place.url} - > FILE")
+            refuse_one_object(self.wanted.place, first, self.bucket, self._describe_stream)
             return chain([first] if first else [], pages)
         contact_without_listing(wanted, self.paths, self.journal, self.bucket)
         self._named = ListedKeys(
@@ -188,6 +188,11 @@ class DownloadJob(DirectionJob):
             key=wanted.key, leaves_out=wanted.leaves_out,
         )  # fmt: skip
         return self._named.pages()
+
+    def _describe_stream(self) -> str:
+        from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+
+        return f"{format_shell_line('s3batch', 'sync', self.wanted.place.url, '-')} > FILE"
 
     def _prepare_target(self, tree: TargetTree) -> FoldedNames | None:
         """Make the target, and remove what dead runs left in it that this one has no use for."""

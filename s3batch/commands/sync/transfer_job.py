@@ -122,7 +122,7 @@ class TransferJob(SyncJob):
                 self._begun = BegunListing(chain([first], pages), self.clock())
             folder, _, name = place.key.rpartition("/")
             instead = f"the source s3://{place.bucket}/{folder} with --files-from, and {name} in its list"
-            refuse_one_object(place, first, self.source, instead)
+            refuse_one_object(place, first, self.source, lambda: instead)
 
     def has_source_file(self) -> bool:
         """Return whether the source holds an object by now."""
