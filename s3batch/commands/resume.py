@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
-from s3batch.model import KIN_OF_SYNC
+from s3batch.journal import Journal
+from s3batch.model import KIN_OF_SYNC, Stage
 from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import format_resume_command
@@ -170,6 +171,12 @@ def _only_job(left: Sequence[FoundJob], settings: Settings, output: Output) -> F
 
 
 def _words_left(found: FoundJob) -> str:
+    if not found.left:
+        with Journal.read_only(found.journal) as journal:
+            journal.jobs.select(found.job.id)
+            failed = journal.outcomes.count_failed(Stage.DELETE)
+        if failed:
+            return f"{format_plural(failed, 'operation')} failed"
     left = format_plural(found.left, "operation")
     return f"{left} left" if found.job.planned or found.left else "planning not finished"
 

@@ -139,6 +139,7 @@ def test_resume_says_which_job_it_is(sync, call, store, workspace):
 
     assert resumed.code == 0
     assert f"resuming job {job}: sync of {workspace}/release to s3://b/site at {store.url}, begun 20" in resumed.err
+    assert resumed.err.splitlines()[0].endswith("Z, 1 operation failed")
     assert puts(store)[-1] == "site/a"
 
 
