@@ -63,6 +63,23 @@ def test_only_what_was_compared_counts(call, workspace, words, compared, code):
     assert (document["compared"], document["unchanged"]) == (compared, 0)
 
 
+@pytest.mark.parametrize("words", [["s3://b/p", "tree"], ["s3://b/p", "s3://c/p"], ["tree", "s3://b/p"]])
+def test_it_says_nothing_of_deletes_where_something_could_not_be_compared(call, workspace, words):
+    (workspace / "tree").mkdir()
+    with FakeS3() as fake:
+        for bucket in "bc":
+            for key in ("p/a", "p/b//c"):
+                fake.objects.setdefault(bucket, {})[key] = Stored(b"content", f'"{bucket * 32}-2"', {})
+        fake.meddle = lambda request: None if request.name == "ListObjectsV2" else Reply(403)
+        keys = {"AWS_ENDPOINT_URL": fake.url, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        (workspace / "tree" / "a").write_bytes(b"content")
+
+        answer = call("verify", *words, "--json", env=keys)
+
+    assert (answer.code, bool(answer.json["failures"])) == (1, True)
+    assert answer.json["warnings"] == []
+
+
 def test_it_leaves_no_journal_behind(call, workspace, tmp_path):
     (workspace / "a").write_text("x")
 

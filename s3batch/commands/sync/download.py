@@ -295,7 +295,8 @@ class DownloadJob(DirectionJob):
     def has_failed(self) -> bool:
         """Return true if an operation failed; then no delete is begun."""
         failed = self.journal.outcomes.count_failed(Stage.REDIRECT) > 0
-        self._withheld = self._withheld or (failed and self.settings.delete)
+        withheld = failed and self.settings.delete and not self.is_thorough  # a thorough job has planned them all
+        self._withheld = self._withheld or withheld
         return failed
 
     def list_source(self) -> Iterator[ListingPage]:
