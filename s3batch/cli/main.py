@@ -147,7 +147,7 @@ def _finish_output(call: _Invocation) -> int:
         from s3batch.reporting.hooks import tell_others  # noqa: PLC0415 - few runs have any
 
         interrupter.over = True
-        tell_others(call.settings, call.output, code)
+        tell_others(call.settings, call.output, code, stop=interrupter)
     elif call.settings is None and code == errors.EXIT_SETTINGS and (url := call.find_ping()):
         from s3batch.reporting.hooks import send_ping  # noqa: PLC0415 - as above
 

@@ -20,7 +20,7 @@ from s3batch.errors import EXIT_FAILED, EXIT_TIME_IS_UP, S3BatchError
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 GRACE = 10.0
@@ -100,7 +100,10 @@ class Interrupter:
         """Take the list of a handler before this one; ``gentle`` notes the first signal until :meth:`raise_noted`."""
         self.over = False
         """All work is done and only the end of the process is left."""
-        self._late = False
+        self.late = False
+        """A signal has come since all work is done."""
+        self.before_exit: Callable[[], object] | None = None
+        """Is called before a second signal ends the process at once."""
         self._noted = [] if noted is None else noted
         self._gentle = gentle
 
@@ -116,9 +119,11 @@ class Interrupter:
             return
         if not self.over:
             raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError(signum)
-        if self._late:  # the rest may not end: a reader of the output may have stopped reading
+        if self.late:  # the rest may not end: a reader of the output may have stopped reading
+            if self.before_exit is not None:
+                self.before_exit()
             os._exit(signal_exit_code(signum))
-        self._late = True
+        self.late = True
 
     def raise_noted(self) -> None:
         """Raise for a signal that was only noted; let those that follow raise at once."""

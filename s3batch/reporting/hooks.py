@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3batch import __version__
@@ -31,22 +31,61 @@ AFTER_A_SIGNAL = 2.0
 """Seconds for everything: a CI kills a step that it has stopped."""
 _PAUSE = 0.5
 """Seconds between two tries."""
+_LOOK = 0.1
+"""Seconds between two looks at a signal."""
 _ERROR = 400
 """The lowest HTTP status that is an error."""
 
 
-def tell_others(settings: Settings, output: Output, code: int, after_a_signal: float = AFTER_A_SIGNAL) -> None:
+class LateStop(Protocol):
+    """The handler of the process's signals, which may come while the hooks run."""
+
+    late: bool
+    """True if one has come since the work is done."""
+    before_exit: Callable[[], object] | None
+    """Is called before a second one ends the process."""
+
+
+def tell_others(
+    settings: Settings,
+    output: Output,
+    code: int,
+    after_a_signal: float = AFTER_A_SIGNAL,
+    stop: LateStop | None = None,
+) -> None:
     """Run the hooks of a run that ends with ``code``. What goes wrong is a warning.
 
-    ``after_a_signal``: seconds for all of them if a signal has ended the run.
+    ``after_a_signal``: seconds for all of them if a signal has ended the run, or comes while they run.
     """
     if code == EXIT_BUG or not (settings.on_done or settings.ping):
         return
-    deadline = time.monotonic() + (after_a_signal if code in INTERRUPTED else 3600.0)
+    time_limit = _TimeLimit(after_a_signal, stop)
+    if code in INTERRUPTED:
+        time_limit.shorten()
     if settings.on_done and output.kept is not None:
-        _warn_if(output, "on_done", _tell_done(settings.on_done, output.kept, output, deadline))
+        _warn_if(output, "on_done", _tell_done(settings.on_done, output.kept, output, time_limit))
     if settings.ping:
-        send_ping(settings.ping, output, code, deadline)
+        send_ping(settings.ping, output, code, time_limit.find_end())
+
+
+class _TimeLimit:
+    """The time for all hooks, which a signal makes short."""
+
+    def __init__(self, after_a_signal: float, stop: LateStop | None) -> None:
+        self.stop = stop
+        self._after_a_signal = after_a_signal
+        self._end = time.monotonic() + 3600.0
+        self._is_short = False
+
+    def shorten(self) -> None:
+        """Leave the seconds after a signal, from now on."""
+        self._is_short, self._end = True, time.monotonic() + self._after_a_signal
+
+    def find_end(self) -> float:
+        """Return when the time is over, on the monotonic clock."""
+        if self.stop is not None and self.stop.late and not self._is_short:
+            self.shorten()
+        return self._end
 
 
 def send_ping(url: str, output: Output, code: int, deadline: float) -> None:
@@ -60,10 +99,10 @@ def _warn_if(output: Output, what: str, wrong: str) -> None:
         output.warn(f"{what} failed: {wrong}")
 
 
-def _tell_done(receiver: str, document: IO[bytes], output: Output, deadline: float) -> str:
+def _tell_done(receiver: str, document: IO[bytes], output: Output, time_limit: _TimeLimit) -> str:
     if receiver.lower().startswith(("http://", "https://")):
-        return post_data(receiver, document, deadline)
-    return _run_shell(receiver, document, output, deadline)
+        return post_data(receiver, document, time_limit.find_end())
+    return _run_shell(receiver, document, output, time_limit)
 
 
 def _make_failure_url(url: str) -> str:
@@ -155,26 +194,42 @@ def _guard(work: Callable[[], str]) -> str:
         return str(error) or type(error).__name__
 
 
-def _run_shell(command: str, document: IO[bytes], output: Output, deadline: float) -> str:
-    """Run a command with the document on its stdin; return what is wrong with its end."""
+def _run_shell(command: str, document: IO[bytes], output: Output, time_limit: _TimeLimit) -> str:
+    """Run a command with the document on its stdin; return what is wrong with its end. It leaves no process behind."""
     document.seek(0)
-    seconds = min(_SECONDS_OF_A_COMMAND, deadline - time.monotonic())
     try:
         process = subprocess.Popen(
             ["sh", "-c", command], stdin=document, stdout=_descriptor_of_stderr(output), start_new_session=True
         )
     except OSError as error:
         return error.strerror or str(error)
+    if time_limit.stop is not None:
+        time_limit.stop.before_exit = lambda: _end_group(process)
+    begun = time.monotonic()
     try:
-        code = process.wait(max(0.0, seconds))
-    except subprocess.TimeoutExpired:
-        return f"it ran for more than {seconds:.3g} s and was ended"
+        code = _wait_for_command(process, begun + _SECONDS_OF_A_COMMAND, time_limit)
     finally:
+        if time_limit.stop is not None:
+            time_limit.stop.before_exit = None
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process)
             process.wait()
+    if code is None:
+        return f"it ran for more than {round(time.monotonic() - begun, 1):g} s and was ended"
     return f"it ended with exit code {code}" if code else ""
+
+
+def _wait_for_command(process: subprocess.Popen[bytes], latest: float, time_limit: _TimeLimit) -> int | None:
+    """Return the exit code of a command; ``None`` if its time is over before its end."""
+    while (left := min(latest, time_limit.find_end()) - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, _LOOK))
+    return process.poll()
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _descriptor_of_stderr(output: Output) -> int:

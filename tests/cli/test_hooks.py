@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from s3batch.reporting import hooks
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
+from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+from tests.rig.waiting import wait_until
 
 ENV = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
 
@@ -175,6 +180,43 @@ def test_after_a_signal_there_is_little_time(listener):
 
     assert "on_done failed: it ran for more than 0.2 s and was ended" in said.getvalue()
     assert "failed: there is no time left after a signal" in said.getvalue()
+
+
+@pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, 143)])
+def test_a_signal_ends_a_command_that_runs_and_leaves_no_process(clean_env, workspace, signals, code):
+    (workspace / "src").mkdir()
+    with FakeS3() as store:
+        words = [
+            "sync",
+            "src",
+            "s3://b",
+            "--endpoint-url",
+            store.url,
+            "--on-done",
+            "echo $$ > new; mv new pid; sleep 60",
+        ]
+        process = program.start(words, clean_env | ENV, workspace)
+        wait_until((workspace / "pid").exists)
+        for _ in range(signals):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)  # two that come at once are one
+
+        ended = program.finish(process)
+
+    assert ended.code == code
+    assert signals == 2 or "on_done failed: it ran for more than" in ended.stderr
+    group = int((workspace / "pid").read_text())
+    wait_until(lambda: not living_processes(group))
+
+
+def living_processes(group: int) -> list[str]:
+    """The states of the processes of a group that have not ended."""
+    states = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, found = stat.read_text().rpartition(")")[2].split()[:3]
+            states += [state] if int(found) == group and state != "Z" else []
+    return states
 
 
 def test_a_bug_is_told_to_nobody(listener):
