@@ -14,6 +14,8 @@ _OF_OBJECT = "x-amz-server-side-encryption-customer-"
 _OF_SOURCE = "x-amz-copy-source-server-side-encryption-customer-"
 CUSTOMER_ALGORITHM = f"{_OF_OBJECT}algorithm"
 """The header of a response about an object with a customer's key. Its ETag is no MD5."""
+SOURCE_KEY = f"{_OF_SOURCE}key"
+"""The header of a copy with the key of its source."""
 _NO_KEY = "own-key-does-not-open-the-source"
 _COPIES = frozenset({"CopyObject", "UploadPartCopy"})
 _WITH_KEY = _COPIES | {

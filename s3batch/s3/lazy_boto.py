@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from s3batch.s3.back_off import in_words
 from s3batch.s3.faults import Fault, RequestError
@@ -15,24 +13,6 @@ if TYPE_CHECKING:
 
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.requests import Request, Response
-    from s3batch.s3.sigv4 import Credentials
-
-_MASK = "***"
-_SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words
-
-
-def mask_credentials(response: Response, credentials: Credentials) -> Response:
-    """Return ``response`` with the credentials masked that it repeats."""
-    import html  # noqa: PLC0415 - it has a large table, and few answers are left to boto3
-
-    words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
-    forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
-    if not forms:
-        return response
-    found = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
-    headers = {name: found.sub(_MASK, value) for name, value in response.headers.items()}
-    body = re.sub(found.pattern.encode(), _MASK.encode(), bytes(response.body))
-    return response._replace(headers=headers, body=body)
 
 
 def make_boto_sender(endpoint: Endpoint) -> Callable[[Request], Response]:

@@ -30,8 +30,8 @@ from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.event_loop import READ, WRITE, EventLoop
 from s3batch.s3.expected_heads import receive_expected, send_expected
-from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
-from s3batch.s3.lazy_boto import mask_credentials
+from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of
+from s3batch.s3.masking import validate_masked
 from s3batch.s3.plain_heads import PlainHeadWriter
 from s3batch.s3.plain_request import GeneralWay, PlainRequests
 from s3batch.s3.request_heads import HeadWriter
@@ -361,7 +361,7 @@ class Transport:
             self.loop.resume(task, response)
             return
         try:
-            response = _validated(request, response, self.endpoint.credentials)
+            response = validate_masked(request, response, self.endpoint)
         except RequestError as error:  # a proxy's page, for instance: the store may have the request
             self.unheard += list_written_keys(request)
             self._fail(task, request, error.fault)
@@ -417,7 +417,7 @@ class Transport:
         """Let boto3 send the call on a thread; ``refusal`` is the native client's answer."""
 
         def send() -> Response:
-            return _validated(request, self.fallback.send(request), self.endpoint.credentials)
+            return validate_masked(request, self.fallback.send(request), self.endpoint)
 
         self.loop.submit(send, partial(self._on_boto, task, refusal))
 
@@ -438,10 +438,3 @@ class Transport:
             self._count(response)
             self.wire[0] += len(task.call.body) if task.call is not None else 0
         self.loop.resume(task, response, error)
-
-
-def _validated(request: Request, response: Response, credentials: Credentials | None) -> Response:
-    """Return the answer after validation; a refusal without ``credentials``, because it is kept and shown."""
-    if (response.status >= 300 or hides_error(response)) and credentials is not None:
-        response = mask_credentials(response, credentials)
-    return validation.validate_response(request, response)

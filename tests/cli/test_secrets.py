@@ -62,7 +62,7 @@ def assert_no_canary(place: Path, ended: program.Finished) -> None:
 
 def echo(request) -> Reply:
     """What a store may do: repeat all it was told."""
-    told = "; ".join(f"{name}: {value}" for name, value in request.headers.items())
+    told = "; ".join([f"{name}: {value}" for name, value in request.headers.items()] + [SECRET])  # which it knows
     return Reply(403, {"x-amz-request-id": told[:200]}, error("AccessDenied", told, AWSAccessKeyId=KEY, Extra=told))
 
 
