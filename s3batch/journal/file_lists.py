@@ -12,7 +12,7 @@ from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.transaction import Transaction
 
 _PAGE = 500
-_STORED = "list "
+LIST_NAME = "list "
 """The name of the remembered value that a whole list has, before its digest."""
 
 
@@ -34,11 +34,11 @@ class FileLists:
                     "INSERT OR IGNORE INTO listed_path VALUES (?, CAST(? AS TEXT))",
                     [(digest, make_bindable(path)) for path in page],
                 )
-            self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, '1')", (_STORED + digest,))
+            self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, '1')", (LIST_NAME + digest,))
 
     def has(self, digest: str) -> bool:
         """Return whether the whole list is here."""
-        return bool(self._store.value("SELECT count(*) FROM remembered WHERE name = ?", (_STORED + digest,)))
+        return bool(self._store.value("SELECT count(*) FROM remembered WHERE name = ?", (LIST_NAME + digest,)))
 
     def pages(self, digest: str) -> Iterator[list[str]]:
         """Yield the paths of a list in their order, some at a time."""
@@ -59,15 +59,15 @@ class FileLists:
         """Forget a list whose job is done."""
         with self._transaction.batch():
             self._store.execute("DELETE FROM listed_path WHERE list = ?", (digest,))
-            self._store.execute("DELETE FROM remembered WHERE name = ?", (_STORED + digest,))
+            self._store.execute("DELETE FROM remembered WHERE name = ?", (LIST_NAME + digest,))
 
     def _forget_unneeded(self, digest: str) -> None:
         """Forget each list but this one and those of unfinished jobs. Part of a batch."""
         unfinished = self._store.rows("SELECT settings FROM job WHERE state NOT IN ('done', 'superseded')")
         needed = {digest, *(_read_digest(settings) for (settings,) in unfinished)}
-        for (name,) in self._store.rows("SELECT name FROM remembered WHERE name LIKE ?", (f"{_STORED}%",)):
-            if name.removeprefix(_STORED) not in needed:
-                self.forget(name.removeprefix(_STORED))
+        for (name,) in self._store.rows("SELECT name FROM remembered WHERE name LIKE ?", (f"{LIST_NAME}%",)):
+            if name.removeprefix(LIST_NAME) not in needed:
+                self.forget(name.removeprefix(LIST_NAME))
 
 
 def _read_digest(settings: str) -> str:

@@ -12,10 +12,13 @@ import os
 
 from s3batch.files import private
 from s3batch.journal.database import Database, open_database, open_read_only
+from s3batch.journal.file_lists import LIST_NAME
 
 _SMALL = ("job", "remembered")
 """Tables that are copied as they are."""
 _CACHE_KIB = 4 * 1024
+_WITHOUT_LISTS = f"DELETE FROM main.remembered WHERE name LIKE '{LIST_NAME}%'"  # noqa: S608 - constants
+"""Paths of ``files_from`` are not copied: a dry run has its list from the user, and stores it like any other."""
 _HIGHEST = """
 INSERT OR REPLACE INTO remembered
     SELECT 'highest operation', max(coalesce((SELECT max(id) FROM original.operation), 0),
@@ -56,5 +59,6 @@ def _copy_known_facts(store: Database, path: str, copy: str, *, foreign: bool) -
     for table in _SMALL:
         columns = ", ".join(row[1] for row in store.rows(f"PRAGMA main.table_info({table})"))
         store.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM original.{table}")  # noqa: S608 - constants
+    store.execute(_WITHOUT_LISTS)
     store.execute(_HIGHEST)
     store.commit()

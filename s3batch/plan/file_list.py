@@ -85,9 +85,10 @@ def contact_without_listing(
 
 
 def check_sign_in(bucket: Bucket, key: str) -> None:
-    """Check the sign-in by a HEAD of any key. Raises EndpointError if the store refuses it."""
+    """Check sign-in and bucket by a HEAD of any key. Raises EndpointError if the store refuses one, or has no such bucket."""
     with suppress(RequestError):  # a refusal of one key is that operation's matter
-        bucket.head(key)
+        if bucket.head(key) is None:
+            bucket.require_bucket(key)
 
 
 def check_sign_in_of_plan(wanted: SyncSpec | DownloadSpec, bucket: Bucket, pages: Iterator[ListingPage]) -> None:

@@ -57,6 +57,8 @@ class ListedKeys:
     found: int = 0
     failed: int = 0
     left_out: CountedPaths = field(default_factory=CountedPaths)
+    _has_bucket: bool = False
+    """True once a missing object cannot mean a missing bucket."""
 
     def pages(self) -> Iterator[ListingPage]:
         """Yield the objects that are there, in the order of a listing; the others are recorded as failures."""
@@ -85,6 +87,9 @@ class ListedKeys:
         answers = look_up_by_head(self.bucket, [self.prefix + path for path in paths])
         objects = [each for each in answers if isinstance(each, ListedObject)]
         lost = [(path, each) for path, each in zip(paths, answers, strict=True) if not isinstance(each, ListedObject)]
+        if None in answers and not self._has_bucket:
+            self.bucket.require_bucket(self.prefix + paths[answers.index(None)])
+            self._has_bucket = True
         if lost:
             planned = [Operation(self.kind, self.key(path), Reason.MISSING, path) for path, _ in lost]
             record_failures(self, planned, [_describe_lost(fault) for _, fault in lost])

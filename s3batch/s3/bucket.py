@@ -302,6 +302,19 @@ class Bucket:
             raise RequestError(request.name, key, fault_of(response))
         return response
 
+    def require_bucket(self, key: str) -> None:
+        """Raise EndpointError if the bucket does not exist: a HEAD of a missing ``key`` does not tell that.
+
+        A HEAD has no body with a code, and a proxy may know no HeadBucket. So a listing has the last word. A credential
+        that may do neither learns nothing, and no error is raised.
+        """
+        if self.ask(requests.Request("HeadBucket", "HEAD")).status != 404:
+            return
+        request = requests.list_objects(key, limit=1)
+        response = self.ask(request)
+        if not response.ok and (fault := fault_of(response)).code == "NoSuchBucket":
+            raise bucket_refused_error(self.endpoint, request.name, fault)
+
     def get(self, key: str, size: int = -1) -> Response | None:
         """Return the object ``key``; ``None`` if it does not exist. Raises :class:`RequestError` on a refusal.
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.rig import program
 
+NOWHERE = "s3://no-such-bucket-0/p"
 MANY = {f"d/{number:03}.txt": b"%d" % number for number in range(200)}
 
 
@@ -122,6 +123,45 @@ def test_dry_run_and_verify_are_about_the_list_alone(make_tree, bucket, sync):
     assert [(each["what"], each["key"]) for each in verified.json["differences"]] == [("different", "site/b")]
     assert sync("--files-from", "-", command="verify", stdin=b"a\n").code == 0
     assert bucket.get("site/b") == b"B"
+
+
+def test_a_dry_run_has_its_list_though_an_unfinished_job_has_the_same(make_tree, bucket, sync, tmp_path):
+    tree = make_tree({"a": b"a"})
+    unfinished = sync("--files-from", "-", stdin=b"a\ngone\n")
+    (tree / "gone").write_bytes(b"here by now")
+
+    planned = sync("--files-from", "-", "--dry-run", stdin=b"a\ngone\n")
+    saved = sync("--files-from", "-", "--plan", tmp_path / "plan", stdin=b"a\ngone\n")
+
+    assert (unfinished.code, planned.code, saved.code) == (1, 0, 0), saved.stderr
+    assert [each["key"] for each in planned.json["plan"]] == ["site/gone"]
+    assert '"site/gone"' in (tmp_path / "plan").read_text()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        pytest.param("tree", NOWHERE, id="upload"),
+        pytest.param(NOWHERE, "out", id="download"),
+        pytest.param(NOWHERE, "{bucket}", id="transfer: source"),
+        pytest.param("{bucket}", NOWHERE, id="transfer: target"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sync", "verify"])
+def test_a_bucket_that_is_not_there_ends_with_4_and_leaves_nothing(
+    make_tree, bucket, run_cli, tmp_path, command, source, target
+):
+    make_tree({"a": b"a", "b": b"b"})
+    bucket.put("site/a", b"a")
+    (tmp_path / "list").write_text("a\nb\n")
+    places = [word.format(bucket=bucket.url("site")) for word in (source, target)]
+
+    done = run_cli([command, *places, "--files-from", "list", "--json"], cwd=tmp_path)
+
+    assert done.code == 4, done.stderr
+    assert "bucket 'no-such-bucket-0' at " in done.json["error"]
+    assert "s3batch resume" not in done.stderr
+    assert not sum(count["planned"] for count in done.json.get("operations", {}).values())
 
 
 def test_an_object_that_someone_else_has_written_is_compared(make_tree, bucket, sync):

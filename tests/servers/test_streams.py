@@ -151,6 +151,14 @@ def test_a_closed_stdout_is_said(bucket, env, tmp_path):
     assert (done.returncode, b"stdout cannot be written" in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.parametrize("words", [["-", "s3://no-such-bucket-0/x"], ["s3://no-such-bucket-0/x", "-"]])
+def test_a_bucket_that_is_not_there_ends_with_4(pipe, words):
+    code, out, err = pipe(["sync", *words], b"content")
+
+    assert (code, out) == (4, b"")
+    assert "bucket 'no-such-bucket-0' at " in err
+
+
 def test_a_missing_object_writes_nothing(pipe, bucket):
     code, out, err = pipe(["sync", bucket.url("none"), "-"])
 

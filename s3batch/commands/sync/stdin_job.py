@@ -21,8 +21,8 @@ from s3batch.model import JobState, Kind, Operation, Reason, Result, State
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import make_put_headers
 from s3batch.objects.target import Target
+from s3batch.plan.file_list import check_sign_in
 from s3batch.reporting.report import format_headline
-from s3batch.s3 import requests
 from s3batch.s3.permissions import refusal_words
 from s3batch.s3.stream_blocks import BlockReader
 from s3batch.s3.stream_upload import StreamUpload
@@ -85,7 +85,7 @@ class StdinJob(JobDescription):
             return
         bucket = runner.open_bucket(self.bucket_name, runner.journal.jobs.warn, bandwidth=choose_bandwidth(settings))
         try:
-            bucket.ask(requests.head_object(self.key))  # checks the sign-in, and tells the store's time
+            check_sign_in(bucket, self.key)  # it tells the store's time too
             runner.journal.jobs.note_store_date(bucket.store_date, lambda: bucket.clock.now().high)
             runner.journal.jobs.set_state(JobState.RUNNING)
             self._abort_leftovers(bucket)

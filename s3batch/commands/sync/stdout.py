@@ -106,7 +106,10 @@ class _ObjectWriter:
     def write(self, *, dry_run: bool) -> int:
         """Write the object; return its size. Raises an error if it is not the one that HEAD showed."""
         call = requests.head_object(self.key)
-        head = raise_for_status(self.bucket.ask(call), call)
+        response = self.bucket.ask(call)
+        if response.status == 404:
+            self.bucket.require_bucket(self.key)
+        head = raise_for_status(response, call)
         size, etag = int(head.headers.get("content-length", 0)), etag_of(head)
         if dry_run:
             self.output.info(f"{self.key} has {format_size(size)}")
