@@ -36,24 +36,29 @@ _SECONDS = (-1_000_000_000_000, 1_000_000_000_000)
 ROW_LIMIT = 1 << 60
 """No row has a higher number: SQLite's own limit, with room to count on."""
 _ROW = (0, ROW_LIMIT)
-_COUNT = (0, 1 << 62)
+_COUNT = (0, 1 << 60)
+_TOTAL = (-(1 << 60), 1 << 60)
+_SIZE = (0, (1 << 63) - 1)
+"""Bytes of a file. A sparse one may be as large, and is planned to be refused."""
+_SUM = (-(10**25), 10**25)
+"""Bytes of files together: SQLite makes a fraction of a sum beyond 64 bits."""
 _FLAG = (0, 1)
 _STAGE = (Stage.MAIN, Stage.DELETE)
 _RANGES: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "job": {
         "number": _ROW, "after_operation": _ROW, "stage": _STAGE, "planned": _FLAG, "learned": _FLAG, "exit_code": (0, 255),
         "started": _TIME, "ended": _TIME, "seen": _TIME, "seen_there": _STORE_TIME, "store_date": _STORE_TIME,
-        "timeout": (0, 10**308), "left_open": (-_COUNT[1], _COUNT[1]),
-        **dict.fromkeys(("resumed", "files", "bytes", "unchanged", "found_unchanged", "retries"), _COUNT),
+        "timeout": (0, 10**308), "bytes": _SUM,
+        **dict.fromkeys(("left_open", "resumed", "files", "unchanged", "found_unchanged", "retries"), _TOTAL),
     },
     "operation": {
-        "id": _ROW, "job": _ROW, "size": _COUNT, "bytes": _COUNT, "stage": _STAGE, "attempts": _COUNT, "status": _COUNT,
+        "id": _ROW, "job": _ROW, "size": _SIZE, "bytes": _SIZE, "stage": _STAGE, "attempts": _COUNT, "status": _COUNT,
         "seconds": _SECONDS, "written": _STORE_TIME,
     },
-    "part": {"number": _ROW, "offset": _COUNT, "size": _COUNT, "attempts": _COUNT},
-    "object": {"size": _COUNT, "known_size": _COUNT, "local_size": _COUNT, "modified": _STORE_TIME, "written": _STORE_TIME},
-    "doubt": {"since": _STORE_TIME, "until": _STORE_TIME},
-    "sample": {"at": _TIME, **dict.fromkeys(("operations", "bytes", "requests", "failed"), _COUNT)},
+    "part": {"number": _ROW, "offset": _SIZE, "size": _SIZE, "attempts": _COUNT},
+    "object": {"size": _SIZE, "known_size": _SIZE, "local_size": _SIZE, "modified": _STORE_TIME, "written": _STORE_TIME},
+    "doubt": {"since": _STORE_TIME, "until": (-(10**308), 10**308)},
+    "sample": {"at": _TIME, "bytes": _SUM, **dict.fromkeys(("operations", "requests", "failed"), _TOTAL)},
 }  # fmt: skip
 """The lowest and the highest value that s3batch writes into a column. More than that cannot be computed with."""
 

@@ -324,15 +324,20 @@ def test_a_job_that_no_run_can_have_written_is_damage(path, change, look):
     assert caught.value.exit_code == EXIT_JOURNAL
 
 
-def test_a_job_may_have_the_dates_and_the_timeout_that_its_store_and_its_user_gave(path):
+@pytest.mark.parametrize("look", [Journal.open, Journal.read_only])
+def test_a_job_may_have_the_dates_and_numbers_that_its_store_its_user_and_its_files_gave(path, look):
     make(path)
     year_9999, year_1 = 253_402_300_799, -62_135_596_800
+    sparse = 7 << 60  # of two such files the sum is more than 64 bits
     edit(
         path,
         f"UPDATE job SET seen_there = {year_9999 + 1.5}, store_date = {year_1}, timeout = 1e300, continues = 'gone'",
     )
+    edit(path, f"UPDATE job SET bytes = {sparse} + {sparse}, unchanged = -1")
+    edit(path, f"UPDATE operation SET size = {sparse}")
+    edit(path, "INSERT INTO doubt VALUES ('k', 'k', 'upload', 1, 0, 1e300)")
 
-    with Journal.open(path) as journal:
+    with look(path) as journal:
         assert journal.jobs.list_all()[0].timeout == 1e300
 
 
