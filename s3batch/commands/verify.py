@@ -35,6 +35,7 @@ from s3batch.reporting import report
 from s3batch.reporting.json_stream import Rows, Spool
 from s3batch.reporting.run_report import RunReport
 from s3batch.s3 import permissions
+from s3batch.source.locate import require_listable_source
 from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
 
@@ -146,6 +147,8 @@ def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(make_verify_settings(settings))
+    if not settings.list_digest:
+        require_listable_source(wanted.source, settings)
     place = f"{wanted.target.bucket}/{wanted.prefix}"
     with open_source_cluster(wanted, place) as cluster, open_verify(wanted.settings, output) as runner:
         runner.begin(wanted.source.root, place)

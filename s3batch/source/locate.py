@@ -5,6 +5,8 @@
                             and keys are relative to the part before the first segment with one of these
     else                    an error, and nothing is deleted
 
+A path that the system does not let this user see is an error of its own: it is not missing.
+
 Paths are relative to the workspace. A plugin looks for ``/abs`` below the workspace first, as drone-s3-sync does.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import NamedTuple
 
 from s3batch.errors import JobFailedError, S3BatchError, SettingsError
@@ -77,17 +80,42 @@ def resolve_source(settings: Settings) -> Source:
 
     A missing source is a SettingsError; for a plugin a JobFailedError, since its exit code is 1 there.
     """
+    why = ""
     for path in map(settings.at_workspace, _list_source_meanings(settings)):
-        if os.path.isdir(path) or os.path.isfile(path):
+        mode, problem = _look_at_path(path)
+        why = why or problem
+        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
             return Source(path)
-        if os.path.exists(path):
+        if mode:
             raise settings.bad("source", "give a directory, a file or a glob: this is a device, pipe or socket")
     for glob in _list_source_meanings(settings) if _WILD.search(settings.source) else ():
         fixed, pattern = _split_glob(glob)
         root = settings.at_workspace(fixed)
-        if os.path.isdir(root):
+        mode, problem = _look_at_path(root)
+        why = why or problem
+        if stat.S_ISDIR(mode):
             return Source(root, pattern)
-    raise _describe_missing_source(settings)
+    raise _describe_unusable_source(settings, why)
+
+
+def require_listable_source(source: Source, settings: Settings) -> None:
+    """Raise the error of a directory that may not be listed: a walk of it would see nothing."""
+    if source.is_file:
+        return
+    try:
+        os.close(os.open(source.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        raise _describe_unusable_source(settings, error.strerror or str(error)) from error
+
+
+def _look_at_path(path: str) -> tuple[int, str]:
+    """Return the mode of what is there, else 0 and the problem, which is empty if nothing is there."""
+    try:
+        return os.stat(path).st_mode, ""
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no path holds a NUL
+        return 0, ""
+    except OSError as error:
+        return 0, error.strerror or str(error)
 
 
 def _list_source_meanings(settings: Settings) -> list[str]:
@@ -104,7 +132,11 @@ def _split_glob(glob: str) -> tuple[str, str]:
     return (fixed or "/" if glob.startswith("/") else fixed), "/".join(filter(None, segments[wild:]))
 
 
-def _describe_missing_source(settings: Settings) -> S3BatchError:
-    message = f"source {settings.source!r} (from {settings.origin('source')}) does not exist"
+def _describe_unusable_source(settings: Settings, why: str) -> S3BatchError:
+    """Return the error of a source that is missing, or that cannot be read for the reason ``why``."""
+    problem = f"cannot be read: {why}" if why else "does not exist"
+    message = f"source {settings.source!r} (from {settings.origin('source')}) {problem}"
     hint = f"give a path relative to {settings.at_workspace('.')}, or an absolute one"
+    if why:
+        hint = "give a source that this user may read"
     return JobFailedError(message, hint=hint) if settings.plugin else SettingsError(message, hint=hint)

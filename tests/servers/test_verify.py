@@ -319,6 +319,21 @@ def test_content_that_may_not_be_read_is_no_difference_and_no_success(verify, sy
     assert [(failure["path"], failure["code"]) for failure in document["failures"]] == [("a/b.txt", "Unreadable")]
 
 
+@pytest.mark.parametrize("command", [["verify"], ["sync", "--delete"], ["sync", "--plan", "plan"]])
+def test_a_source_that_may_not_be_read_is_an_error_of_its_own(call, synced, bucket, as_nobody, command):
+    tree = synced()
+    before = bucket.keys()
+    tree.chmod(0)
+
+    with as_nobody(tree):
+        ended = call(*command, tree, bucket.url("site"))
+
+    tree.chmod(0o755)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert f"source {str(tree)!r} (from argument SOURCE) cannot be read: Permission denied" in ended.stderr
+    assert bucket.keys() == before
+
+
 def test_a_directory_that_may_not_be_read_hides_no_difference_elsewhere(verify, synced, bucket, as_nobody):
     tree = synced()
     (tree / "a").chmod(0)

@@ -112,6 +112,28 @@ def test_a_missing_source_is_an_error(tree, text, plugin, error, code):
     )
 
 
+@pytest.mark.parametrize(("plugin", "error"), [(False, SettingsError), (True, JobFailedError)])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("loop/dist", "Too many levels of symbolic links", id="a loop of links"),
+        pytest.param("loop/*.js", "Too many levels of symbolic links", id="a glob below a loop of links"),
+        pytest.param("x" * 300, "File name too long", id="a name that no file can have"),
+    ],
+)
+def test_a_source_that_cannot_be_looked_at_is_not_called_missing(tree, text, why, plugin, error):
+    (tree / "loop").symlink_to("loop")
+
+    with pytest.raises(error, match=rf"^source .* \(from --source\) cannot be read: {why}"):
+        resolved(tree, text, plugin=plugin)
+
+
+@pytest.mark.parametrize("text", ["nowhere/x", "top.txt/x", "top.txt/*.js"])
+def test_a_source_below_nothing_or_below_a_file_is_missing(tree, text):
+    with pytest.raises(SettingsError, match="does not exist"):
+        resolved(tree, text)
+
+
 def test_a_source_that_is_neither_file_nor_directory_is_refused(tree):
     os.mkfifo(tree / "pipe")
 

@@ -33,6 +33,7 @@ from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
+from s3batch.source.locate import require_listable_source
 from s3batch.units import format_count
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
@@ -70,6 +71,8 @@ def run_sync(settings: Settings, output: Output) -> int:
 
         settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(settings)
+    if not settings.list_digest:
+        require_listable_source(wanted.source, settings)
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make import save_plan  # noqa: PLC0415 - few runs save a plan
 
