@@ -22,6 +22,7 @@ from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_date
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.s3_limits import DELETE_BATCH
+from s3batch.settings.schema import DEFAULT
 from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class FoundBackup:
 
 def prune_backups(settings: Settings, output: Output) -> int:
     """Remove old backups, or name them in a dry run; return the exit code."""
-    if not settings.older_than:
+    if settings.origin("older_than") == DEFAULT:  # 0 is an age too: that of every job that has ended
         raise SettingsError(
             "older_than is missing", hint="write s3batch backup prune s3://BUCKET/PREFIX --older-than 30d"
         )
