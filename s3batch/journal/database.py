@@ -326,13 +326,19 @@ def _decode_escaped(content: bytes) -> str:
 
 
 def _require_journal_file(path: str) -> None:
-    """Raise JournalError unless the journal exists, and it and all files beside it are this user's."""
+    """Raise JournalError unless the journal exists and has content, and it and all files beside it are this user's."""
     try:
         found = private.check_journal(path)
+        is_empty = not private.file_has_content(path)
     except OSError as error:
         raise JournalError(f"cannot open the journal {path}: {error.strerror}", hint=ANOTHER_JOURNAL) from error
     if found is None:
         raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
+    if is_empty:  # a power cut may leave the name of a new file without its content
+        raise JournalError(
+            f"the journal {path} is empty: it holds no job",
+            hint="run the command of the job again, which begins a new journal, or name another --journal",
+        )
 
 
 def _make_if_absent(path: str) -> None:

@@ -127,6 +127,15 @@ def test_an_empty_file_becomes_a_journal(path, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["journal.db"]
 
 
+def test_an_empty_file_is_called_empty_where_no_journal_is_to_be_made(path):
+    Path(path).touch()
+
+    for opening in (lambda: Journal.open(path, create=False), lambda: Journal.read_only(path)):
+        with pytest.raises(JournalError, match=r"is empty: it holds no job.* run the command of the job again"):
+            opening()
+    assert os.path.getsize(path) == 0
+
+
 def test_a_journal_that_is_not_there_is_not_made_unless_wanted(path):
     for opening in (lambda: Journal.open(path, create=False), lambda: Journal.read_only(path)):
         with pytest.raises(JournalError, match="there is no journal"):
