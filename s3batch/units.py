@@ -136,8 +136,11 @@ def format_count(count: int) -> str:
 
 
 def format_plural(count: int, noun: str, nouns: str = "") -> str:
-    """Return ``1 chunk`` or ``3 chunks``; ``nouns`` where an "s" does not make it: ``3 entries``."""
-    return f"{format_count(count)} {noun if count == 1 else nouns or f'{noun}s'}"
+    """Return ``1 chunk``, ``3 chunks`` or ``3 copies``; ``nouns`` is the plural where that is not the rule."""
+    if count == 1:
+        return f"{format_count(count)} {noun}"
+    is_like_copy = noun.endswith("y") and noun[-2:-1] not in "aeiou"
+    return f"{format_count(count)} {nouns or (f'{noun[:-1]}ies' if is_like_copy else f'{noun}s')}"
 
 
 def _require_whole(number: float, hint: str) -> int:

@@ -6,15 +6,13 @@ import os
 import threading
 
 from s3batch.api.report import Report
-from s3batch.api.run import SettingValue, run_function
+from s3batch.api.run import PlaceText, SettingValue, run_function
 from s3batch.reporting.events import Listener
-
-Path = str | os.PathLike[str]
 
 
 def sync(
-    source: Path,
-    target: Path,
+    source: PlaceText,
+    target: PlaceText,
     *,
     on_event: Listener | None = None,
     cancel: threading.Event | None = None,
@@ -32,8 +30,8 @@ def sync(
 
 
 def verify(
-    source: Path,
-    target: Path,
+    source: PlaceText,
+    target: PlaceText,
     *,
     on_event: Listener | None = None,
     cancel: threading.Event | None = None,
@@ -49,7 +47,7 @@ def verify(
 def resume(
     job: str | None = None,
     *,
-    journal: Path | None = None,
+    journal: str | os.PathLike[str] | None = None,
     on_event: Listener | None = None,
     cancel: threading.Event | None = None,
     **settings: SettingValue,

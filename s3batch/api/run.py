@@ -42,6 +42,9 @@ SettingValue = (
 )
 """The value of a setting: its text, or what the text means. ``None`` is unset."""
 
+PlaceText = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""A place: a path in any form that Python's own functions take, or the URL of a place in S3."""
+
 _SPEAKING = frozenset({"json", "json_lines", "progress", "verbose", "log_level", "quiet", "log_format", "env_file"})
 """Settings of a command's own output. A function has none."""
 _OUTPUT_VARIABLES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
@@ -56,7 +59,7 @@ _ERRORS: Mapping[int, type[S3BatchError]] = {
 
 def run_function(
     command: str,
-    words: Sequence[str | os.PathLike[str]],
+    words: Sequence[PlaceText],
     keywords: Mapping[str, SettingValue],
     cancel: threading.Event | None,
     on_event: Listener | None = None,
@@ -96,9 +99,7 @@ def _run_hooks(settings: Settings, output: Output, code: int) -> None:
         tell_others(settings, output, code)
 
 
-def load_keyword_settings(
-    command: str, words: Sequence[str | os.PathLike[str]], keywords: Mapping[str, SettingValue]
-) -> Settings:
+def load_keyword_settings(command: str, words: Sequence[PlaceText], keywords: Mapping[str, SettingValue]) -> Settings:
     """Return the settings of a call: keywords are stronger than variables, and these than the config file."""
     environ = {name: text for name, text in os.environ.items() if name not in _OUTPUT_VARIABLES}
     config = keywords.get("config")
@@ -108,7 +109,7 @@ def load_keyword_settings(
         [
             *(["--config", os.fspath(cast("str", config))] if config is not None else []),
             "--",
-            *[os.fspath(word) for word in words],
+            *[os.fsdecode(word) for word in words],
         ],
         given,
         loading.with_env_file(command, [], environ),

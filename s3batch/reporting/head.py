@@ -59,8 +59,11 @@ def format_place(place: str) -> str:
 def _find_run_source(settings: Settings) -> str | list[str] | None:
     if settings.command in ARCHIVE_COMMANDS:
         return list_cache_paths(settings.at_workspace("."), settings.cache)
-    if settings.command not in _COMPARING:
-        return None
+    return find_source_of_sync(settings) if settings.command in _COMPARING else None
+
+
+def find_source_of_sync(settings: Settings) -> str:
+    """Return the source of a sync, or of a job with the settings of one: a path or a place in S3."""
     is_path = not is_in_s3(settings.source) and settings.source != STREAM
     return settings.at_workspace(settings.source) if is_path else format_place(settings.source)
 

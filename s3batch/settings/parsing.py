@@ -204,7 +204,9 @@ def _parse_level(text: str) -> int:
 
 
 def _parse_url(text: str, *, is_endpoint: bool) -> str:
-    """Return the URL; one that is no endpoint may have a query, and stays as it is."""
+    """Return the URL; one that is no endpoint may have a query, needs its scheme, and stays as it is."""
+    if not is_endpoint and "://" not in text:
+        raise ValueError("write an address that begins with https:// or http://")
     url = text if "://" in text else f"https://{text}"
     scheme, _, rest = url.partition("://")
     if "@" in rest:

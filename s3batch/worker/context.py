@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 
 _ACL_WARNING = (
-    "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
+    "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the ACL that the acl setting "
+    "or a redirect asks for"
 )
 ACL_MARKS = ".s3batch-acl/"
 """The directory of a backup for ACLs."""

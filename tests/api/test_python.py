@@ -58,6 +58,11 @@ def test_a_sync_returns_the_report_and_prints_nothing(fake, access, tree, capfd)
     assert (again.unchanged, again.operations["upload"]["planned"]) == (2, 0)
 
 
+def test_a_place_may_be_bytes(fake, access, tree):
+    assert s3batch.sync(os.fsencode(tree), b"s3://b/site", **access).ok
+    assert "site/index.html" in fake.objects["b"]
+
+
 def test_settings_are_values_or_texts(fake, access, tree):
     report = s3batch.sync(
         tree, "s3://b", dry_run=True, part_size="16MiB", multipart_threshold=32 << 20, timeout=timedelta(minutes=1),

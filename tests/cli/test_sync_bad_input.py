@@ -64,6 +64,8 @@ def sync(fake, clean_env, tmp_path) -> Callable[..., program.Finished]:
         pytest.param(["tree", "s3://b/p", "--checksum", "crc"], {}, 2, "crc64nvme", id="a checksum nobody knows"),
         pytest.param(["tree", "s3://b/p", "--executor", "dusk"], {}, 2, "executor", id="an executor nobody knows"),
         pytest.param(["tree", "s3://b/p", "--executor", "dask"], {}, 2, "--scheduler", id="dask without a cluster"),
+        pytest.param(["tree", "s3://b/p", "--ping", "example.org"], {}, 2, "begins with https:// or http://",
+                     id="a ping without a scheme"),
         pytest.param(["tree", "s3://b/p", "--delte"], {}, 2, "did you mean --delete?", id="a typo in a flag"),
         pytest.param(["tree", "s3://b/p"], {"S3BATCH_DELTE": "1"}, 2, "did you mean S3BATCH_DELETE?",
                      id="a typo in a variable"),

@@ -37,10 +37,21 @@ def test_the_fence_rises_and_an_older_run_sends_nothing(run_cli, clean_env, stor
     (tree / "a").write_bytes(b"42")
     older = sync(run_cli, clean_env, store, tree, "42", "--delete")
     assert (older.code, older.json["state"], older.json["job"]) == (0, "superseded", None)
+    assert older.json["source"] == str(tree)
     assert "run 43 has begun" in older.stderr
     assert store.contents("www/") == {"www/a": b"43", FENCE: b"43\n"}
     assert sync(run_cli, clean_env, store, tree, "43").json["state"] == "done"  # the same build once more
     assert store.get("www/a") == b"42"
+
+
+def test_a_plan_that_a_newer_run_overtakes_names_its_source(run_cli, clean_env, store, make_tree, tmp_path):
+    tree = make_tree({"a": b"41"})
+    assert sync(run_cli, clean_env, store, tree, "41", "--plan", tmp_path / "plan").code == 0
+    assert sync(run_cli, clean_env, store, tree, "43").code == 0
+
+    ended = run_cli(["apply", tmp_path / "plan", "--json"], env=clean_env | store.server.environment())
+
+    assert (ended.code, ended.json["state"], ended.json["source"]) == (0, "superseded", str(tree))
 
 
 def test_an_older_run_keeps_nobody_from_resuming_a_newer_one(run_cli, clean_env, store, make_tree):

@@ -166,3 +166,11 @@ def test_a_duration_is_shown_short(seconds, text):
 
 def test_a_count_is_shown_in_groups():
     assert units.format_count(1234567) == "1,234,567"
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "copy", "1 copy"), (11, "copy", "11 copies"), (2, "day", "2 days"), (0, "delete", "0 deletes")],
+)
+def test_a_noun_is_in_the_plural_unless_there_is_one(count, noun, text):
+    assert units.format_plural(count, noun) == text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import JobState
 from s3batch.reporting import ci_outputs, report
+from s3batch.reporting.head import find_source_of_sync
 from s3batch.reporting.publish import publish_document
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def report_without_job(settings: Settings, output: Output, state: JobState, why: S3BatchError) -> int:
     """Report that nothing was done, and why; return the exit code."""
     document = report.make_jobless_document(settings.command, state, why.exit_code)
+    document["source"] = find_source_of_sync(settings)
     if not settings.dry_run:
         ci_outputs.write_outputs(settings, output, ci_outputs.collect_sync_outputs(document))
     say = output.info if state is JobState.SUPERSEDED else output.error

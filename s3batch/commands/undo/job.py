@@ -62,7 +62,7 @@ def run_undo(settings: Settings, output: Output) -> int:
     found = choose_job(settings.job, find_jobs(settings, output, counted=False))
     job = found.job
     if job.command not in KIN_OF_SYNC or not _is_in_bucket(job):
-        raise SettingsError(f"job {job.id} is a {job.command} of {job.target}, which cannot be undone")
+        raise SettingsError(f"job {job.id} cannot be undone: it is s3batch {job.command} to {format_place(job.target)}")
     begun = journal_trust.choose_resume_settings(job, found.journal, settings)
     wanted = SyncSpec.from_settings(_make_undo_settings(begun, found.journal, settings))
     if not wanted.settings.backup:
