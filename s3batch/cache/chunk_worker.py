@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.pack_chunk import build_chunk
 from s3batch.archive.unpack_chunk import unpack_chunk
+from s3batch.cache.fetching import is_as_stored
 from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
@@ -21,6 +22,7 @@ from s3batch.s3.calls import send_request
 from s3batch.s3.checked_upload import send_checked
 from s3batch.s3.faults import TOO_LARGE, RequestError, fault_of
 from s3batch.s3.responses import date_of, etag_of, seconds_of, send_expecting_ok
+from s3batch.worker.results import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
-
-DAMAGED = "Damaged"
-"""The code of s3batch for a chunk whose content does not match its id."""
 
 
 async def store_chunk(
@@ -87,6 +86,8 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
         return Result(operation.id, error=str(error), code=DAMAGED)
     body = bytes(answer.body)
     result = _unpack_body(work, body)
+    if result.code == DAMAGED:
+        return result._replace(retryable=not is_as_stored(answer))
     if result.error:
         return result
     if local is not None:

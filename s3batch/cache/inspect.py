@@ -7,12 +7,14 @@ one name (each list of paths has its own) the newest is shown, and the others ar
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.cache import object_keys
 from s3batch.cache.admin import open_admin_run
+from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.naming import build_of
 from s3batch.cache.object_keys import KEYS, title_of_key
 from s3batch.cache.segments import fetch_segments
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.admin import AdminRun
     from s3batch.reporting.console import Output
+    from s3batch.s3.requests import Response
     from s3batch.settings.table import Settings
 
 _KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}
@@ -66,11 +69,8 @@ def _matching_objects(look: AdminRun, name: str) -> list[str]:
 
 
 def _show_manifest(look: AdminRun, key: str) -> None:
-    answer = look.bucket.get(key)
-    if answer is None:
-        raise JobFailedError(f"{key} was deleted just now")
     try:
-        opened = EncodedManifest(bytes(answer.body))
+        opened = look.bucket.run(fetch_readable(look.bucket, lambda: look.bucket.fetch(key), partial(_open_shown, key)))
         manifest = opened.manifest(fetch_segments(look.bucket, look.base, opened.segments))
     except ArchiveError as error:
         raise ArchiveError(f"{key}: {error.message}", hint=error.hint) from error
@@ -90,6 +90,12 @@ def _show_manifest(look: AdminRun, key: str) -> None:
             "entries": rows,
         }
     )  # fmt: skip
+
+
+def _open_shown(key: str, answer: Response | None) -> EncodedManifest:
+    if answer is None:
+        raise JobFailedError(f"{key} was deleted just now")
+    return EncodedManifest(bytes(answer.body))
 
 
 def _describe_row(manifest: Manifest, row: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.catalog_index import INDEX, CatalogRow, ChunkList, decode_index, encode_index
+from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
 from s3batch.cache.object_keys import KEYS, title_of_key
@@ -20,6 +21,7 @@ from s3batch.units import format_count, format_duration, format_plural, format_s
 if TYPE_CHECKING:
     from s3batch.model import ListedObject
     from s3batch.reporting.console import Output
+    from s3batch.s3.requests import Response
     from s3batch.settings.table import Settings
 
 _WORTH_WRITING = 16
@@ -78,12 +80,20 @@ class Catalog:
         known = self._known or {}
         row = known.get(listed.key)
         if row is None or row.etag != listed.etag:
-            answer = await self._store.fetch(listed.key, listed.size)
-            if answer is None:
-                return None
-            encryption = {name: value for name, value in answer.headers.items() if name.startswith(ENCRYPTION)}
+            encryption: dict[str, str] = {}
+
+            def read(answer: Response | None) -> CatalogRow | None:
+                if answer is None:
+                    return None
+                encryption.update(
+                    (name, value) for name, value in answer.headers.items() if name.startswith(ENCRYPTION)
+                )
+                return _row_of(listed, bytes(answer.body), encryption)
+
             try:
-                row = _row_of(listed, bytes(answer.body), encryption)
+                row = await fetch_readable(self._store.bucket, lambda: self._store.fetch(listed.key, listed.size), read)
+                if row is None:
+                    return None
             except ArchiveError as error:
                 name = listed.key[len(self._base + below) :]
                 return CatalogEntry(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive.manifest_codec import EncodedManifest
+from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.object_keys import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.cache.signature import is_signed
@@ -218,20 +219,34 @@ def look_at_head(session: CacheSession, key: str) -> tuple[SeenObject, bytes, En
 
     The signature is of the head: it names the segments by their hashes.
     """
-    answer = session.bucket.get(key)
-    if answer is None:
-        return None
-    stored = bytes(answer.body)
-    if not _is_signature_valid(session, key, stored, answer.headers):
+    bucket = session.bucket
+
+    def read(answer: Response | None) -> tuple[SeenObject, bytes, EncodedManifest] | None:
+        if answer is None:
+            return None
+        stored = bytes(answer.body)
+        if not _is_signature_valid(session, key, stored, answer.headers):
+            raise _NotSignedError
+        seen = SeenObject(key, etag_of(answer), _modified_at(answer), _kept_headers(answer))
+        return seen, stored, EncodedManifest(stored, session.limits())
+
+    try:
+        with _reject_damaged(session, key):
+            found: tuple[SeenObject, bytes, EncodedManifest] | None = bucket.run(
+                fetch_readable(bucket, lambda: bucket.fetch(key), read)
+            )
+            return found
+    except _NotSignedError:
         session.warn(f"the cache {session.title(key)} is not signed with this cache_secret and is not used ({key})")
         session.files.reject(key)
         return None
-    with _reject_damaged(session, key):
-        return (
-            SeenObject(key, etag_of(answer), _modified_at(answer), _kept_headers(answer)),
-            stored,
-            EncodedManifest(stored, session.limits()),
-        )
+
+
+class _NotSignedError(ArchiveError):
+    """The signature of a manifest is not of its bytes, or not by the secret."""
+
+    def __init__(self) -> None:
+        super().__init__("not signed")
 
 
 @contextmanager
@@ -239,6 +254,8 @@ def _reject_damaged(session: CacheSession, key: str) -> Iterator[None]:
     """Note that the object under a key cannot be read."""
     try:
         yield
+    except _NotSignedError:
+        raise
     except ArchiveError as error:
         session.files.reject(key)
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error

@@ -23,7 +23,7 @@ from s3batch.archive.restore_plan import plan_restore, write_restore
 from s3batch.archive.tree import DIR, SYMLINK, files_of, rows_at, tree_has_path
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import selected_rows
-from s3batch.cache.chunk_worker import DAMAGED, fetch_chunk
+from s3batch.cache.chunk_worker import fetch_chunk
 from s3batch.cache.hash_pool import hash_all
 from s3batch.cache.legacy import restore_old
 from s3batch.cache.lookup import explain_denied, find_manifest, is_too_old, published_at, still_there, touch_manifest
@@ -39,6 +39,7 @@ from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.text import format_amount
 from s3batch.s3.store_clock import elapsed_seconds
 from s3batch.units import format_duration, format_plural, format_size
+from s3batch.worker.results import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence

@@ -8,6 +8,7 @@ from s3batch.archive import zstd
 from s3batch.archive.manifest_codec import longest_body, make_segments, prove_segment
 from s3batch.archive.segments import Segment
 from s3batch.cache.chunk_worker import age_of
+from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import requests
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.session import CacheSession
     from s3batch.s3.bucket import Bucket
+    from s3batch.s3.requests import Response
 
 Bodies = dict[bytes, bytes]
 """Segments as stored, by id."""
@@ -66,9 +68,7 @@ def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment], local
     wanted = {segment.id: segment for segment in segments}
     kept = {} if local is None else {each.id: _kept_segment(local, each) for each in wanted.values()}
     lacking = [each for each in wanted.values() if kept.get(each.id) is None]
-    fetched = bucket.run(
-        gather_results(_get_segment(bucket, chunk_key(base, each.id), longest_body(each)) for each in lacking)
-    )
+    fetched = bucket.run(gather_results(_get_segment(bucket, chunk_key(base, each.id), each) for each in lacking))
     found = dict(zip((each.id for each in lacking), fetched, strict=True))
     if local is not None:
         for identity, body in found.items():
@@ -97,14 +97,19 @@ async def _put_segment(bucket: Bucket, key: str, body: bytes, headers: Mapping[s
     raise_for_status(await bucket.send(call), call)
 
 
-async def _get_segment(bucket: Bucket, key: str, limit: int) -> bytes:
-    call = requests.get_object(key, size=limit)
+async def _get_segment(bucket: Bucket, key: str, segment: Segment) -> bytes:
+    call = requests.get_object(key, size=longest_body(segment))
+
+    def read(answer: Response) -> bytes:
+        if answer.status == 404:
+            raise ArchiveError(f"the segment {key} of its file list is missing")
+        body = bytes(raise_for_status(answer, call).body)
+        prove_segment(segment, body)
+        return body
+
     try:
-        answer = await bucket.send(call)
+        return await fetch_readable(bucket, lambda: bucket.send(call), read)
     except EndpointError as error:
         if error.code != TOO_LARGE:
             raise
         raise ArchiveError(f"the segment {key} of its file list is over the size limit") from error
-    if answer.status == 404:
-        raise ArchiveError(f"the segment {key} of its file list is missing")
-    return bytes(raise_for_status(answer, call).body)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator.signals import DiskFullError, StoppedError
 from s3batch.errors import EndpointError
 from s3batch.s3.faults import NOT_IMPLEMENTED
-from s3batch.worker.results import COPY_REFUSED, DISK_FULL
+from s3batch.worker.results import COPY_REFUSED, DAMAGED, DISK_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class CircuitBreaker:
             raise self.stop(result.error, "correct it, then resume")
         if result.code in _OF_ONE_FILE:
             return
-        if result.retryable:
+        if result.retryable and result.code != DAMAGED:  # the store has answered
             self._unserved.add(result.id)
             if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > self._endpoint_gone:
                 raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")

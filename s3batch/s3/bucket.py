@@ -124,7 +124,7 @@ class Bucket:
             fault, response = await self._once(request)
             if fault is not None and fault.throttled and throttles < self.tries:
                 throttles += 1  # the store is there, and asks for patience: that is no try
-                await self._wait(fault, throttles)
+                await self.wait_before_try(throttles, fault)
                 continue
             attempt += 1
             if response is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
@@ -133,10 +133,10 @@ class Bucket:
             most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(request, fault, response, attempt)
-            await self._wait(fault, attempt)
+            await self.wait_before_try(attempt, fault)
 
-    async def _wait(self, fault: Fault | None, attempt: int) -> None:
-        """Wait before the next try, no less than the store asks for."""
+    async def wait_before_try(self, attempt: int, fault: Fault | None = None) -> None:
+        """Wait before the next try, no less than the store asks for. ``attempt``: how many there were."""
         self.retries += 1
         await sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
@@ -320,21 +320,29 @@ class Bucket:
 
         ``size`` is the size in a listing. Without it, a HEAD asks for the size of an unusually large object.
         """
+        response: Response | None = self.run(self.fetch(key, size))
+        return response
+
+    async def fetch(self, key: str, size: int = -1) -> Response | None:
+        """Return the object ``key`` to a coroutine, as :meth:`get` does to its caller."""
+        request = requests.get_object(key, size=size)
         try:
-            return self._found(requests.get_object(key, size=size))
+            response = await self.send(request)
         except EndpointError as error:
-            if error.code != TOO_LARGE or size >= 0 or (head := self.head(key)) is None:
+            if error.code != TOO_LARGE or size >= 0 or not (head := await self.send(requests.head_object(key))).ok:
                 raise
-            return self._found(requests.get_object(key, size=int(head.headers.get("content-length", 0))))
+            response = await self.send(requests.get_object(key, size=int(head.headers.get("content-length", 0))))
+        return self._found(request, response)
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Response | None:
         """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
         request = requests.get_object(key, first, last)
-        return self._found(request._replace(headers={**request.headers, "if-match": f'"{etag}"'}) if etag else request)
+        if etag:
+            request = request._replace(headers={**request.headers, "if-match": f'"{etag}"'})
+        return self._found(request, self.ask(request))
 
-    def _found(self, request: Request) -> Response | None:
+    def _found(self, request: Request, response: Response) -> Response | None:
         """Return the answer to a GET, ``None`` for a missing object. A missing bucket raises."""
-        response = self.ask(request)
         if response.ok:
             return response
         fault = fault_of(response)

@@ -17,6 +17,8 @@ UNSURVEYED = "Unsurveyed"
 """The code of s3batch for a multipart upload whose parts may not be listed."""
 DISK_FULL = "DiskFull"
 """The code of s3batch for a local target that takes nothing more."""
+DAMAGED = "Damaged"
+"""The code of s3batch for a chunk of a cache whose content does not match its id."""
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 

@@ -50,6 +50,10 @@ def politely_truncated_bodies(proxy: FaultProxy) -> None:
     proxy.on("GetObject", DuringReply(cut=1000, reset=False), times=3)
 
 
+def flipped_bodies(proxy: FaultProxy) -> None:
+    proxy.on("GetObject", DuringReply(flip=700), times=3)
+
+
 def lost_answers(proxy: FaultProxy) -> None:
     proxy.on("PutObject", Reset(after=True), times=3)
 
@@ -62,7 +66,16 @@ def cut_sends(proxy: FaultProxy) -> None:
     proxy.on("PutObject", DuringRequest(cut=2000), times=2)
 
 
-PASSING = (slow_down, resets, truncated_bodies, politely_truncated_bodies, lost_answers, refused_answers, cut_sends)
+PASSING = (
+    slow_down,
+    resets,
+    truncated_bodies,
+    politely_truncated_bodies,
+    flipped_bodies,
+    lost_answers,
+    refused_answers,
+    cut_sends,
+)
 
 
 @pytest.mark.parametrize("trouble", PASSING, ids=lambda trouble: trouble.__name__)
