@@ -72,10 +72,7 @@ class CurrentJob:
     def list_continued(self) -> list[Job]:
         """Return the jobs that this one continues, the oldest first."""
         if self._continued is None:
-            self._continued, at = [], self.job
-            while at.continues and (before := self._table.find_exact(at.continues)):
-                self._continued.insert(0, before)
-                at = before
+            self._continued = self._table.list_continued(self.job)
         return self._continued
 
     def find_floor(self) -> int:

@@ -134,6 +134,17 @@ class JobTable:
         found = self._select_jobs("WHERE id = ?", (job_id,))
         return found[0] if found else None
 
+    def list_continued(self, job: Job) -> list[Job]:
+        """Return the jobs that ``job`` continues, the oldest first; none that began before a forgotten one."""
+        found: list[Job] = []
+        at: Job | None = job
+        while at is not None and at.continues:
+            if (
+                at := self.find_exact(at.continues)
+            ) is not None:  # with a lower number: the journal was checked for that
+                found.insert(0, at)
+        return found
+
     def came_to_nothing(self, job: Job) -> bool:
         """Return true for a job that failed before anything was planned: it leaves nothing to resume."""
         if job.state is not JobState.FAILED or job.takes or job.files:

@@ -224,6 +224,14 @@ class Jobs:
         """Return the jobs that the one at work continues, the oldest first."""
         return self._current.list_continued()
 
+    def list_chain(self, job_id: str) -> list[Job]:
+        """Return a job and those it continues, the oldest first. Raises SettingsError if one of them was forgotten."""
+        job = self._table.find(job_id)
+        chain = [*self._table.list_continued(job), job]
+        if forgotten := chain[0].continues:
+            raise SettingsError(f"job {job.id} goes on with job {forgotten}, which this journal does not have any more")
+        return chain
+
     def find(self, job_id: str) -> Job:
         """Return the job with this id, or whose id alone begins so. Raises SettingsError."""
         return self._table.find(job_id)

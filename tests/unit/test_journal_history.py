@@ -477,3 +477,23 @@ def test_row_numbers_that_leave_no_room_for_more_are_damage(tmp_path):
 
     with pytest.raises(JournalError, match="is damaged"):
         Journal.open(path)
+
+
+def test_the_chain_of_a_job_is_all_of_it_or_refused(tmp_path):
+    path = str(tmp_path / "x.db")
+    with Journal.open(path) as journal:
+        first = begin(journal)
+        second = begin(journal, continues=first)
+        third = begin(journal, continues=second)
+
+        assert [each.id for each in journal.jobs.list_chain(third)] == [first, second, third]
+        journal.jobs.forget(journal.jobs.find(first))
+        with pytest.raises(
+            SettingsError, match=f"job {third} goes on with job {first}, which this journal does not have"
+        ):
+            journal.jobs.list_chain(third)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE job SET continues = substr(id, 1, 21) WHERE id = ?", (second,))
+
+    with Journal.open(path) as journal, pytest.raises(SettingsError, match="does not have"):
+        journal.jobs.list_chain(second)  # the beginning of an id is no id

@@ -21,7 +21,6 @@ from s3batch.commands.undo.decide import ChangedSinceError, UndoFacts, decide_un
 from s3batch.coordinator import journal_trust
 from s3batch.errors import EndpointError, SettingsError
 from s3batch.failpoints import reach_failpoint
-from s3batch.journal import Journal
 from s3batch.model import KIN_OF_SYNC, Kind, Operation, Reason, RestoreSpec, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.backup_spec import parse_backup
@@ -151,7 +150,7 @@ class UndoJob(ApplyJob):
     def _plan_undo(self) -> None:
         """Put all operations into the journal, in one transaction."""
         journal, changes = self.journal, self.journal.reversals
-        self._undone = tuple(_find_chain(journal, journal.jobs.current.plan.removeprefix(_PLAN)))
+        self._undone = tuple(journal.jobs.list_chain(journal.jobs.current.plan.removeprefix(_PLAN)))
         numbers = [job.number for job in self._undone]
         changes.collect(numbers)
         self._collect_backups()
@@ -198,14 +197,6 @@ class UndoJob(ApplyJob):
                 operation = Operation(Kind.RESTORE, change.key, Reason.UNDO, stage=Stage.MAIN, spec=spec)
             planned += [operation] if operation is not None else []
         self.journal.operations.add(planned)
-
-
-def _find_chain(journal: Journal, job_id: str) -> list[Job]:
-    """Return a job and those it continues, the oldest first."""
-    chain = [journal.jobs.find(job_id)]
-    while chain[0].continues:
-        chain.insert(0, journal.jobs.find(chain[0].continues))
-    return chain
 
 
 def _parse_acl_marks(marks: list[str], prefix: str) -> Iterator[tuple[str, str]]:
