@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from s3batch.reporting.ci_outputs import append_text
+from s3batch.reporting.ci_outputs import append_text, replace_text
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.forms.markdown import render_markdown
 from s3batch.reporting.report_files import encode_report_text
@@ -38,9 +38,7 @@ def write_card(path: str, report: RunReport, output: Output) -> None:
         line = f"\x1b]1338;{base64.b64encode(card.encode()).decode()}\x1b]0m\n"
         os.write(_STREAMS[path], line.encode())
         return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with open(descriptor, "wb") as file:
-        file.write(card.encode())
+    replace_text(path, card.encode())
 
 
 def _make_card_data(report: RunReport) -> dict[str, Any]:

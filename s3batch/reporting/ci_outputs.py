@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """A link is not followed: a checkout may hold one under the name of ``output_file``. A FIFO does not block."""
 
 
@@ -59,7 +59,16 @@ def _format_output_value(value: str | int | bool) -> str:
 
 def append_text(path: str, data: bytes) -> None:
     """Append to a file that a CI named, or make it. Raises OSError."""
-    descriptor = os.open(path, _APPEND, 0o644)
+    _write_ci_file(path, os.O_APPEND, data)
+
+
+def replace_text(path: str, data: bytes) -> None:
+    """Write the content of a file that a CI named, or make it. Raises OSError."""
+    _write_ci_file(path, os.O_TRUNC, data)
+
+
+def _write_ci_file(path: str, how: int, data: bytes) -> None:
+    descriptor = os.open(path, _WRITE | how, 0o644)
     try:
         while data:
             data = data[os.write(descriptor, data) :]

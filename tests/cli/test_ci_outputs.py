@@ -168,6 +168,23 @@ def test_drones_card_on_stdout_is_one_line_with_an_escape_code(synced, capfd):
     assert json.loads(base64.b64decode(encoded))["data"]["state"] == "done"
 
 
+@pytest.mark.parametrize(("path", "ci"), [("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"), ("DRONE_CARD_PATH", "DRONE")])
+def test_a_page_that_is_a_pipe_holds_no_step_up(synced, tmp_path, path, ci):
+    os.mkfifo(tmp_path / "page")
+
+    ran = synced(**{path: str(tmp_path / "page"), ci: "true"})
+
+    assert (ran.code, ran.err.count("cannot be written: No such device or address")) == (0, 1)
+
+
+def test_a_card_replaces_the_one_before(synced, tmp_path):
+    (tmp_path / "card").write_text("x" * 10_000)
+
+    assert synced(DRONE_CARD_PATH=str(tmp_path / "card"), DRONE="true").code == 0
+
+    assert json.loads((tmp_path / "card").read_text())["data"]["state"] == "done"
+
+
 def test_a_page_that_cannot_be_written_is_a_warning(synced, tmp_path):
     ran = synced(GITHUB_STEP_SUMMARY=str(tmp_path), DRONE_CARD_PATH=str(tmp_path), GITHUB_ACTIONS="true")
 
