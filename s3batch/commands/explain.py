@@ -98,7 +98,9 @@ def _find_subject(wanted: SyncSpec, text: str) -> Subject:
 def _subject_of_key(wanted: SyncSpec, key: str) -> Subject:
     paths = wanted.paths(key)
     found = [path for path in paths if os.path.lexists(os.path.join(wanted.source.base, path))]
-    return Subject(key, (found or paths or [""])[0], exists=bool(found))
+    rest = key.removeprefix(wanted.prefix)
+    unknown = rest if wanted.key(rest) == key else ""
+    return Subject(key, (found or paths or [unknown])[0], exists=bool(found))
 
 
 # --- what the filters and the walk say ------------------------------------------------------------

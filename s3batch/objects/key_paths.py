@@ -29,13 +29,13 @@ class KeyPaths(NamedTuple):
         return self.target.key_of_single(path) if self.name else self.target.key(path)
 
     def paths(self, key: str) -> list[str]:
-        """Return the paths that have this key. A wildcard in ``strip_prefix`` hides them."""
+        """Return the paths of the source that have this key: none outside it. A wildcard in ``strip_prefix`` hides them."""
         if self.name:
             candidates = [self.name]
         else:
             path, front = key[len(self.target.prefix) :], self.target.stripped_text
             candidates = [path, *([front + path] if front else [])]
-        return [each for each in candidates if self.key(each) == key]
+        return [each for each in candidates if _is_walkable_path(each) and self.key(each) == key]
 
     def has_file(self, key: str) -> bool:
         """Return true if a file has this key now, or this cannot be known. A directory is no file."""

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
+
 
 @pytest.fixture
 def scene(bucket, make_tree, run_cli):
@@ -103,6 +105,18 @@ def test_neither_path_nor_key_is_exit_2(run_cli, scene):
     bucket, tree = scene
     for word in ("nothing-here", "s3://other/www/same.txt", "../outside", "/", "."):
         assert run_cli(["explain", word, tree, bucket.url("www")], cwd=tree).code == 2
+
+
+def test_a_key_that_no_walk_makes_has_no_file(make_tree, run_cli, env, tmp_path):
+    tree = make_tree({"a": b"a"})
+    (tree.parent / "outside").write_bytes(b"another")
+    with FakeS3() as fake:
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+        for rest in ("../outside", "./a", "/etc/passwd"):
+            fake.objects["b"] = {f"www/{rest}": Stored(b"", '"d41d8cd98f00b204e9800998ecf8427e"')}
+            words = ["explain", f"www/{rest}", tree, "s3://b/www", "--delete", "--json"]
+            told = run_cli(words, env={**env, **keys}, cwd=tmp_path).json
+            assert (told["path"], told["key"], told["action"]) == (rest, f"www/{rest}", "delete")
 
 
 def test_it_sends_one_listing_and_one_head(run_cli, scene, env, proxy):

@@ -40,6 +40,13 @@ def test_the_files_of_many_keys_are_those_of_each_key(tree: Path, target: str, s
     assert f"{paths.target.prefix}gone/a" not in found
 
 
+@pytest.mark.parametrize("rest", ["../file", "/etc/passwd", "there/../file", "./file", "there//file", ".."])
+def test_a_key_that_no_walk_makes_has_no_path(tree: Path, rest: str):
+    for strip in ("", "there/"):
+        paths = KeyPaths(str(tree / "there"), normalise_target("bucket", "site", strip))
+        assert paths.paths(f"site/{rest}") == []
+
+
 @pytest.mark.parametrize("left", ["nothing", "a file"])
 def test_of_a_source_that_is_gone_every_key_may_have_a_file(tmp_path: Path, left: str):
     root = tmp_path / "root"
