@@ -30,7 +30,7 @@ NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
 _OF_ONE_FILE = frozenset(
     {
-        "Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Unwritable", "BadName", "InvalidObjectState",
+        "Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Unwritable", "BadName", "Blocked", "InvalidObjectState",
         "Drifted", COPY_REFUSED,
     }
 )  # fmt: skip

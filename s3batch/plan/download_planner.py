@@ -10,11 +10,13 @@ Keys whose names cannot be paths here fail alone, named.
 from __future__ import annotations
 
 import errno
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import Kind, Operation, Reason, Result
+from s3batch.plan.blocked_downloads import BlockedObject
 from s3batch.plan.bulk_fetch import BulkFetchDecision
 from s3batch.plan.decide_download import decide_download
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
@@ -24,7 +26,7 @@ from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from s3batch.files.tree import TargetTree
     from s3batch.journal import Journal
@@ -62,6 +64,10 @@ class DownloadPlanner:
     """Objects that the filters have left out so far."""
     events: EventStream = field(default_factory=EventStream)
     """Hears of failures."""
+    makes_way: bool = False
+    """True if objects wait whose way a delete of orphans may clear."""
+    blocked: list[BlockedObject] = field(default_factory=list)
+    """The objects that wait."""
     _refused: list[RefusedKey] = field(default_factory=list)
 
     def steps(self, add: Add, expect: Expect, pages: Iterable[ListingPage]) -> Iterator[None]:
@@ -105,6 +111,9 @@ class DownloadPlanner:
         known = self._look_up_known([listed.key for listed, _, info in found if info is not None])
         operations, quiet = [], []
         for listed, path, info in found:
+            if self.makes_way and info is not None and stat.S_ISDIR(info.st_mode):
+                self.blocked.append(BlockedObject(listed, path, f"{path}/"))
+                continue
             operation = decide_download(listed, known.get(listed.key), path, info)
             if operation is None:
                 quiet.append(listed.key)
@@ -123,7 +132,7 @@ class DownloadPlanner:
             try:
                 found.append((listed, path, self.tree.find(path)))
             except OSError as error:
-                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
+                self._block(listed, path, error)
         return found
 
     def _look_up_known(self, keys: list[str]) -> dict[str, KnownObject | None]:
@@ -163,7 +172,34 @@ class DownloadPlanner:
             try:
                 self.tree.make_directory(path)
             except OSError as error:
-                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
+                self._block(listed, f"{path}/", error)
+
+    def _block(self, listed: ListedObject, path: str, error: OSError) -> None:
+        """Have an object wait whose path cannot be made while a file is in its way; refuse any other."""
+        if self.makes_way and error.errno == errno.ENOTDIR and isinstance(error.filename, str):
+            self.blocked.append(BlockedObject(listed, path, error.filename))
+        else:
+            code = "Blocked" if error.errno in _BLOCKED else "Unwritable"
+            path = path.removesuffix("/")
+            self._refuse(listed, path, _describe_path_error(path, error), code)
+
+    def decide_blocked(self, cleared: Collection[str]) -> list[Operation]:
+        """Return the operations of the objects that have waited. ``cleared``: what is, or would be, out of their way."""
+        blocked, self.blocked, self.makes_way = self.blocked, [], False
+        files: list[tuple[ListedObject, str]] = []
+        operations = []
+        for listed, path, blocking in blocked:
+            if blocking == f"{path}/" and blocking not in cleared:
+                self._refuse(listed, path, f"{path!r}: a directory that is not empty is in its place", "Blocked")
+            elif self.wanted.settings.dry_run and blocking in cleared:  # nothing was deleted
+                operations += [] if path.endswith("/") else [decide_download(listed, None, path, None)]
+            elif path.endswith("/"):
+                self._make_directory(listed, path[:-1])
+            else:
+                files.append((listed, path))
+        operations += [decide_download(listed, None, path, info) for listed, path, info in self._look_at_files(files)]
+        self._fail_refused()
+        return [each for each in operations if each is not None]
 
     def _refuse(self, listed: ListedObject, path: str, error: str, code: str = "BadName") -> None:
         self._refused.append(RefusedKey(listed, path, error, code))

@@ -123,6 +123,14 @@ def plan_local_deletes(
     wanted: DownloadSpec, journal: Journal, tree: TargetTree, folded: FoldedNames | None
 ) -> Iterator[list[Operation]]:
     """Plan the deletes, a batch at a time. Raises :class:`JobFailedError` before the first one if a guard refuses."""
+    for batch in find_local_orphans(wanted, journal, tree, folded):
+        yield [make_local_delete(wanted, each) for each in batch]
+
+
+def find_local_orphans(
+    wanted: DownloadSpec, journal: Journal, tree: TargetTree, folded: FoldedNames | None
+) -> Iterator[list[LocalOrphan]]:
+    """Yield the orphans that may go. Raises :class:`JobFailedError` before the first one if a guard refuses."""
     first = OrphanWalk(wanted, journal, tree, folded)
     count = sum(map(len, first.batches()))
     if first.unread:
@@ -133,8 +141,7 @@ def plan_local_deletes(
         )
     if count:
         _check_guards(wanted, journal, count, first.files)
-    for batch in OrphanWalk(wanted, journal, tree, folded).batches():
-        yield [make_local_delete(wanted, each) for each in batch]
+    yield from OrphanWalk(wanted, journal, tree, folded).batches()
 
 
 def make_local_delete(wanted: DownloadSpec, orphan: LocalOrphan) -> Operation:

@@ -17,6 +17,7 @@ from s3batch.s3.faults import THROTTLED_STATUSES
 
 _STEPS: Mapping[str, str] = {
     "Archived": "restore the object first",
+    "Blocked": "remove or rename what is in its way; --delete removes an orphan",
     "BrokenLink": "correct or remove the link, or write --symlinks skip",
     "Changed": "run it again when nothing writes to the file",
     "Connection": "check endpoint_url and the network",

@@ -29,6 +29,7 @@ from s3batch.model import JobState, Kind, Operation, Stage
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.blocked_downloads import find_blocking_orphans
 from s3batch.plan.download_planner import DownloadPlanner, ObjectReplanner
 from s3batch.plan.download_row_check import DownloadRowCheck
 from s3batch.plan.download_spec import DownloadSpec
@@ -217,11 +218,15 @@ class DownloadJob(DirectionJob):
         """Fetch what is listed while it is listed, then delete the orphans."""
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
-        planner = DownloadPlanner(self.wanted, self.journal, self.totals, tree, folded, events=self.output.events)
+        planner = DownloadPlanner(
+            self.wanted, self.journal, self.totals, tree, folded, events=self.output.events, makes_way=self._makes_way
+        )
         steps = planner.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), pages)
         if self._may_ask:
             steps = self._ask_first(planner, coordinator, pages)
         coordinator.run(Stage.MAIN, steps)
+        if planner.blocked:
+            self._clear_the_way(coordinator, planner)
         self.left_empty = planner.hidden > 0 and not self.journal.jobs.current.files
         warnings = [LEFT_EMPTY] if self.left_empty else []
         if self._named is not None:
@@ -231,6 +236,24 @@ class DownloadJob(DirectionJob):
         self.warn_of_unproved()
         if not self.has_failed() or self.is_thorough:
             self._delete_orphans(coordinator, tree, folded)
+
+    @property
+    def _makes_way(self) -> bool:
+        """True if orphans in the way of objects go first. A saved plan has one order, and is refused instead."""
+        return self.settings.delete and not (self.is_thorough or self.settings.plan)
+
+    def _clear_the_way(self, coordinator: Coordinator, planner: DownloadPlanner) -> None:
+        """Delete the orphans that keep objects from their places, after all others are fetched; then fetch those."""
+        cleared: set[str] = set()
+        if not self.has_failed():
+            deletes, cleared = find_blocking_orphans(
+                self.wanted, self.journal, planner.tree, planner.folded, {each.blocking for each in planner.blocked}
+            )
+            if not self.settings.dry_run:
+                coordinator.add(deletes)
+                coordinator.run(Stage.DELETE)
+                planner.tree.close()  # a directory that it holds open may have become empty, and is gone then
+        coordinator.run(Stage.MAIN, _add_planned(coordinator, planner, cleared))
 
     @property
     def _may_ask(self) -> bool:
@@ -375,6 +398,11 @@ def _collect_planned(
         yield from added
         added.clear()
     yield from added
+
+
+def _add_planned(coordinator: Coordinator, planner: DownloadPlanner, cleared: set[str]) -> Iterator[None]:
+    coordinator.add(planner.decide_blocked(cleared))
+    yield
 
 
 def _no_upload(_: str) -> str:

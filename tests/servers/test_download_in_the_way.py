@@ -1,0 +1,134 @@
+"""``--delete`` of a download where a local file is in the place of a directory, and the other way round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.servers
+
+FILE_IN_THE_WAY = {"h/a": b"old", "z": b"z"}
+DIRECTORY_IN_THE_WAY = {"h/a/x/old": b"old", "h/a/older": b"older"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, bucket, run_cli, env):
+    """A way to fill the target, a way to sync a prefix with it, and what it holds."""
+
+    def fill(files: dict[str, bytes]) -> None:
+        for path, body in files.items():
+            (tmp_path / "site" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "site" / path).write_bytes(body)
+
+    def sync(prefix: str, *flags: str, crash: str = ""):
+        words = ["sync", bucket.url(prefix), "site", "--json", *flags]
+        return run_cli(words, env={**env, "S3BATCH_TEST_CRASH_AT": crash})
+
+    def held() -> dict[str, bytes]:
+        root = tmp_path / "site"
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    bucket.put("p/h/a/b", b"b")
+    bucket.put("p/h/a/c/d", b"d")
+    bucket.put("p/z", b"z")
+    bucket.put("q/h/a", b"a")
+    return fill, sync, held
+
+
+def done(ended, kind: str) -> int:
+    assert ended.code == 0, ended.stderr
+    return ended.json["operations"][kind]["done"]
+
+
+NEW = {"h/a/b": b"b", "h/a/c/d": b"d", "z": b"z"}
+
+
+def test_a_file_in_the_place_of_a_directory_goes_first(site):
+    fill, sync, held = site
+    fill(FILE_IN_THE_WAY)
+
+    planned = sync("p", "--delete", "--dry-run")
+    without = sync("p")
+    first = sync("p", "--delete")
+    again = sync("p", "--delete")
+
+    assert [(each["operation"], each["key"]) for each in planned.json["plan"] if each["key"] != "p/z"] == [
+        ("download", "p/h/a/b"), ("download", "p/h/a/c/d"), ("delete", "p/h/a"),
+    ]  # fmt: skip
+    assert (without.code, {each["code"] for each in without.json["failures"]}) == (1, {"Blocked"})
+    assert (done(first, "download"), done(first, "delete"), held()) == (2, 1, NEW)
+    assert done(again, "download") == done(again, "delete") == 0
+
+
+def test_a_marker_is_made_where_a_file_was(site, bucket):
+    fill, sync, held = site
+    bucket.put("p/h/a/", b"")
+    fill(FILE_IN_THE_WAY)
+
+    first = sync("p", "--delete")
+
+    assert (done(first, "delete"), held()) == (1, NEW)
+
+
+def test_a_directory_of_orphans_in_the_place_of_a_file_goes_first(site):
+    fill, sync, held = site
+    fill(DIRECTORY_IN_THE_WAY)
+
+    first = sync("q", "--delete")
+    again = sync("q", "--delete")
+
+    assert (done(first, "download"), done(first, "delete"), held()) == (1, 2, {"h/a": b"a"})
+    assert done(again, "download") == done(again, "delete") == 0
+
+
+@pytest.mark.parametrize("crash", ["added:1", "added:2", "added:3", "settled:2"])
+@pytest.mark.parametrize("again", ["sync", "resume"])
+def test_a_job_that_is_killed_there_is_finished(site, run_cli, tmp_path, crash, again):
+    fill, sync, held = site
+    fill(FILE_IN_THE_WAY)
+
+    killed = sync("p", "--delete", crash=crash)
+    ended = sync("p", "--delete") if again == "sync" else run_cli(["resume", "--json"], cwd=tmp_path / "site")
+
+    assert killed.code < 0
+    assert (ended.code, held()) == (0, NEW), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "prefix", "flags", "error"),
+    [
+        pytest.param(FILE_IN_THE_WAY, "p", ["--max-delete", "0"], "more than max_delete 0 allows", id="a limit"),
+        pytest.param(
+            FILE_IN_THE_WAY, "p", ["--max-size", "2"], "in the place of a directory", id="a file beyond a limit"
+        ),
+        pytest.param(
+            DIRECTORY_IN_THE_WAY,
+            "q",
+            ["--max-size", "3"],
+            "a directory that is not empty",
+            id="another file in it",
+        ),
+    ],
+)
+def test_what_a_guard_keeps_stays_and_so_does_all_else(site, files, prefix, flags, error):
+    fill, sync, held = site
+    fill(files)
+
+    ended = sync(prefix, "--delete", *flags)
+
+    assert ended.code == 1
+    assert error in ended.stderr
+    assert held() == {"z": b"z", **files} if prefix == "p" else files
+
+
+def test_a_link_in_the_place_of_a_directory_stays(site, tmp_path):
+    fill, sync, held = site
+    fill({"elsewhere/kept": b"kept", "h/other": b"o"})
+    (tmp_path / "site/h/a").symlink_to("../elsewhere")
+
+    ended = sync("p", "--delete")
+
+    assert ended.code == 1
+    assert (tmp_path / "site/h/a").is_symlink()
+    assert {"elsewhere/kept", "h/other"} <= held().keys()
