@@ -139,7 +139,7 @@ def describe_untrusted_job(job: Job, journal: str, *command: str) -> SettingsErr
 
 def format_command_line(*words: str) -> str:
     """Return the line to type for ``s3batch WORDS``, the last of which is the journal to name."""
-    from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+    from s3batch.settings.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
     return format_shell_line("s3batch", *words[:-1], _JOURNAL_FLAG, words[-1])
 

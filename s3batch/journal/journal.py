@@ -34,7 +34,6 @@ from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.orphans import Orphans
 from s3batch.journal.outcomes import Outcomes
-from s3batch.journal.rehearsal import open_rehearsal
 from s3batch.journal.samples import Samples
 from s3batch.journal.statistics import Statistics
 from s3batch.journal.transaction import Transaction
@@ -134,6 +133,8 @@ class Journal:
 
         JournalLockedError if a job is at work with it. ``foreign``: see :meth:`open`.
         """
+        from s3batch.journal.rehearsal import open_rehearsal
+
         lock = JournalLock(path)
         lock.refuse_if_held()
         folder = private.make_temporary_directory()

@@ -215,7 +215,7 @@ def format_end_block(
 def format_resume_command(job: str, journal: str, default_journal: bool) -> str:
     """Return the exact command that finishes the job, ready for a POSIX shell."""
     words = ("s3batch", "resume", job)
-    from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+    from s3batch.settings.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
     return format_shell_line(*words if default_journal else (*words, "--journal", journal))
 

@@ -153,7 +153,7 @@ def require_two_places(settings: Settings) -> None:
     place = parse_source_place(settings)
     if direction is Direction.DOWNLOAD:
         if not _has_target(settings):
-            from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+            from s3batch.settings.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
             line = format_shell_line("s3batch", settings.command, place.url)
             raise SettingsError("target is missing", hint=f"write {line} DIRECTORY")

@@ -21,7 +21,7 @@ HEAVY = {
 OF_OTHER_JOBS = {
     "s3batch.cli.argument_parser", "s3batch.cli.customer_key", "s3batch.commands.sync.cloudfront",
     "s3batch.commands.sync.object_manifest", "s3batch.journal.file_lists", "s3batch.journal.moved_objects",
-    "s3batch.journal.reversals", "s3batch.plan.blocked_uploads",
+    "s3batch.journal.rehearsal", "s3batch.journal.reversals", "s3batch.plan.blocked_uploads",
     "s3batch.plan.file_list", "s3batch.plan.renames", "s3batch.settings.bandwidth", "s3batch.worker.backup",
     "s3batch.worker.delete", "s3batch.worker.dispatch", "s3batch.worker.metadata_copy",
     "s3batch.worker.multipart", "s3batch.worker.reconcile", "s3batch.worker.redirect", "s3batch.worker.rename",

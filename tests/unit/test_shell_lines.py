@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3batch.reporting.console import Output
-from s3batch.shell_lines import format_shell_line
+from s3batch.settings.shell_lines import format_shell_line
 
 WORDS = st.binary(min_size=1, max_size=40).map(lambda name: os.fsdecode(name.replace(b"\0", b"0")))
 """The names that a file may have."""

@@ -13,7 +13,7 @@ from s3batch.commands.sync.job import SyncJob
 from s3batch.model import Kind, ListedObject
 from s3batch.plan.listed_keys import look_up_by_head, record_by_head
 from s3batch.plan.planner import Planner
-from s3batch.shell_lines import format_shell_line
+from s3batch.settings.shell_lines import format_shell_line
 
 if TYPE_CHECKING:
     from s3batch.coordinator.coordinator import Coordinator

@@ -191,7 +191,7 @@ class DownloadJob(DirectionJob):
         return self._named.pages()
 
     def _describe_stream(self) -> str:
-        from s3batch.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
+        from s3batch.settings.shell_lines import format_shell_line  # noqa: PLC0415 - only for a command to be typed
 
         return f"{format_shell_line('s3batch', 'sync', self.wanted.place.url, '-')} > FILE"
 
