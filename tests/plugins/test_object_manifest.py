@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 from collections import Counter
 
@@ -142,6 +143,8 @@ def damaged(kind: str, body: bytes) -> bytes:
             return gzip.compress(text.replace(b'"version":1', b'"version":2'))
         case "a row of another shape":
             return gzip.compress(text.replace(b'["app.js",', b'[["app.js"],'))
+        case "a size beyond 64 bits":
+            return gzip.compress(re.sub(rb'(\["app\.js","[^"]*",)', rb"\g<1>9223372036854775808", text))
     return b""
 
 
@@ -149,7 +152,7 @@ def damaged(kind: str, body: bytes) -> bytes:
     "kind",
     [
         "cut", "no gzip", "empty", "a value changed", "its end missing", "another target", "a later version",
-        "a row of another shape",
+        "a row of another shape", "a size beyond 64 bits",
     ],
 )  # fmt: skip
 def test_one_that_cannot_be_read_is_a_warning_and_no_more(step, kind) -> None:

@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import zlib
+from array import array
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,7 @@ def _parse_facts(lines: bytes, prefix: str) -> Facts:
             local = new(Stamp, (FILE, int(local_size), 0, 0, 0, 0))  # no file of this machine: only content is known
             known = (str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
             facts.append((prefix + name, new(KnownObject, known)))
+        array("q", [size for _, known in facts for size in (known.size, known.local.size)])  # as the journal holds them
         "".join([key for key, _ in facts]).encode("utf-8", "surrogateescape")  # no store has a key of other surrogates
     except (TypeError, ValueError, OverflowError) as error:
         raise DamagedManifestError(f"it is damaged: {error}") from error
