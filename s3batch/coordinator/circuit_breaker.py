@@ -31,7 +31,7 @@ NOT_IMPLEMENTED_OFTEN = 10
 _OF_ONE_FILE = frozenset(
     {
         "Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Unwritable", "BadName", "Blocked", "InvalidObjectState",
-        "Drifted", COPY_REFUSED,
+        "Drifted", "FileTooLarge", COPY_REFUSED,
     }
 )  # fmt: skip
 """Codes that concern one file or object and not the store; S3 has InvalidObjectState for an archived object."""

@@ -47,7 +47,7 @@ UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?
     recheck = max(recheck, ?)
 WHERE id = ?
 """
-_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy', 'BadName', 'Blocked')"
+_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy', 'BadName', 'Blocked', 'FileTooLarge')"
 """Codes of failures that the walk, or the listing, sees for itself."""
 _TAKE_AGAIN = """
 UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0

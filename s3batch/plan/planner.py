@@ -31,6 +31,7 @@ from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.source.walk_ahead import WalkAhead
+from s3batch.source.walk_record import WalkProblem
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from s3batch.source.file_batch import FileBatch
     from s3batch.source.walk import Walk
     from s3batch.source.walk_ahead import StartFork
-    from s3batch.source.walk_record import WalkProblem
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
@@ -102,6 +102,8 @@ class Planner:
         """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
         self.events = events or EventStream()
         """Hears of failures."""
+        self._oversized: list[WalkProblem] = []
+        """Files since the last batch that no object can hold."""
         self.start_fork: StartFork | None = None
         """Starts a process in which a long walk goes on; ``None``: it stays in this one."""
 
@@ -225,6 +227,8 @@ class Planner:
         """Return the operations of files that need a decision of their own; count those of ``sizes``."""
         quiet: list[str] = []
         operations = self._decide_each(left, planned, quiet) if left else []
+        if self._oversized:
+            sizes = [size for size in sizes if size <= OBJECT_LIMIT]
         count_decided(self.journal, self.totals, sizes, quiet)
         if self.blocked is not None:
             operations = self.blocked.place(operations)
@@ -235,6 +239,9 @@ class Planner:
         keys = self.wanted.keys([file.path for file in files])
         facts, operations = self.journal.objects.look_up(keys), []
         for file, key in zip(files, keys, strict=True):
+            if file.size > OBJECT_LIMIT:
+                self._oversized.append(WalkProblem(file.path, describe_oversize(file.size), OVERSIZED, directory=False))
+                continue
             if key in planned:
                 self._note_planned(key, facts[key])
                 continue
@@ -251,8 +258,6 @@ class Planner:
             self.blocked.note(key)
 
     def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:
-        if file.size > OBJECT_LIMIT:
-            raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         listed, known = facts
         known = known if self.wanted.settings.trust_journal else None
         attributes, fingerprint = self.wanted.rules.describe(file.path)
@@ -274,7 +279,8 @@ class Planner:
         kept = walked.take_kept()
         if kept and self.wanted.settings.delete:
             self.journal.orphans.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
-        if not (problems := walked.take_problems()):
+        problems, self._oversized = [*walked.take_problems(), *self._oversized], []
+        if not problems:
             return
         planned = self._plan_problems(problems)
         if self.wanted.settings.dry_run or self.wanted.settings.list_digest:
@@ -289,11 +295,20 @@ class Planner:
         return {key, wanted.key(path), wanted.key(path + "/").rstrip("/")} if wanted.target.stripped else {key}
 
     def _plan_problems(self, problems: list[WalkProblem]) -> list[Operation]:
-        """Return operations that will fail: paths that the walk could not read must be named, and tried again."""
+        """Return operations that will fail: paths that cannot be sent must be named, and tried again."""
         return [
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
             for path in (each.path + "/" * (each.directory and bool(each.path)) for each in problems)
         ]
+
+
+OVERSIZED = "FileTooLarge"
+"""The code of s3batch for a file that is larger than any object can be."""
+
+
+def describe_oversize(size: int) -> str:
+    """Return why a file of ``size`` bytes is not sent."""
+    return f"it has {size:,} bytes, and S3 takes objects of up to 5 TiB"
 
 
 class SeenFiles:
@@ -363,6 +378,8 @@ class Replanner:
             self._walk = self._wanted.walk(self._journal)
         found = self._walk.look(path)
         self._walk.take_kept()
+        if found is not None and found.size > OBJECT_LIMIT:
+            return Result(operation.id, error=f"{path!r}: {describe_oversize(found.size)}", code=OVERSIZED)
         if found is not None and found.stamp.kind == FILE:
             return operation._replace(size=found.size, stamp=found.stamp, upload_id="")
         if found is not None:

@@ -22,6 +22,7 @@ _STEPS: Mapping[str, str] = {
     "Changed": "run it again when nothing writes to the file",
     "Connection": "check endpoint_url and the network",
     "EntityTooLarge": "write a larger --part-size, or leave the file out",
+    "FileTooLarge": "split the file, or exclude it",
     "InsufficientStorage": "make room in the bucket",
     "KeyTooLongError": "shorten the path",
     "KMSKeyUnavailable": "check the KMS key and the permissions on it",

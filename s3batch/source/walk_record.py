@@ -10,13 +10,13 @@ SHOWN = 20
 
 
 class WalkProblem(NamedTuple):
-    """A path that should have been read and could not be: it makes the job fail."""
+    """A path that should have been sent and cannot be: it makes the job fail."""
 
     path: str
     """Relative to the source; empty for the source itself."""
     error: str
     code: str
-    """``Vanished``, ``BrokenLink`` or ``Unreadable``."""
+    """``Vanished``, ``BrokenLink``, ``Unreadable`` or ``FileTooLarge``."""
     directory: bool
     """True if an unknown number of files is behind it, instead of one."""
 
