@@ -77,7 +77,7 @@ class Proofs:
         """
         if etag == source_etag:
             return ""
-        return await self.look(request.key, size, etag, source_etag, name=request.name)
+        return await self.look(request.key, size, strip_etag(etag), source_etag, name=request.name)
 
     async def look(self, key: str, size: int, *etags: str, name: str = "PutObject") -> str:
         """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused.
@@ -141,7 +141,7 @@ def require_copy(key: str, etag: str, source: Response, copy: Response) -> None:
     """
     found = _facts_in(copy) if copy.status != 404 else None
     size, source_etag = _facts_in(source)
-    if found is None or found.size != size or (etag and found.etag not in (etag, source_etag)):
+    if found is None or found.size != size or (etag and found.etag not in (strip_etag(etag), source_etag)):
         raise RequestError("CopyObject", key, _describe_stored_fault(found, size, (etag, source_etag)))
 
 

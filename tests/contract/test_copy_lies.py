@@ -114,6 +114,20 @@ def test_a_store_whose_copies_have_etags_of_their_own_is_trusted_after_a_few_loo
     assert 1 <= len(looks) < OBJECTS
 
 
+def test_a_weak_etag_that_only_a_head_tells_is_that_of_the_copy(fake, run):
+    fake.objects["b"] = {"s/f": stored(b"body")}
+
+    def meddle(request: Seen) -> Reply | None:
+        if not is_copy_to(request, "p/f"):
+            return None
+        fake.objects["b"]["p/f"] = Stored(b"body", f'W/"{OTHER}"')
+        return Reply(200, {"content-type": "application/xml"}, b"<CopyObjectResult></CopyObjectResult>")
+
+    fake.meddle = meddle
+
+    assert run("sync", "s3://b/s", "s3://b/p").code == 0
+
+
 @pytest.mark.parametrize("etag", [OTHER, hashlib.md5(b"old").hexdigest()], ids=["another ETag", "the old ETag"])
 def test_an_undo_whose_copy_was_not_made_restores_nothing(fake, run, tmp_path: Path, etag):
     fake.objects["b"] = {"p/f": stored(b"old"), "p/g": stored(b"old")}
