@@ -1,7 +1,8 @@
-"""A local file in the place of a directory, and the other way round: what ``delete`` removes before the other orphans.
+"""A local file in the place of a directory: what ``delete`` removes before the other orphans.
 
 A key ``docs`` that became ``docs/index.html`` leaves a file where a directory has to be, and no deletes come before all else
 is done. Therefore such objects wait. If nothing has failed, just the orphans in their way go, and then they are fetched.
+A full directory in the place of a file stays.
 """
 
 from __future__ import annotations
@@ -22,50 +23,25 @@ if TYPE_CHECKING:
 
 
 class BlockedObject(NamedTuple):
-    """An object that something else keeps from its place."""
+    """An object that a file keeps from its place."""
 
     listed: ListedObject
     path: str
     """Ends with ``/`` for the marker of a directory."""
     blocking: str
-    """The path of the file in its way. With ``/`` at the end: of a directory, which is in its own place."""
+    """The path of the file in its way."""
 
 
 def find_blocking_orphans(
     wanted: DownloadSpec, journal: Journal, tree: TargetTree, folded: FoldedNames | None, blocking: Collection[str]
-) -> tuple[list[Operation], set[str]]:
-    """Return the deletes that clear the way, and those of ``blocking`` that are out of it then.
+) -> list[Operation]:
+    """Return the deletes of those of ``blocking`` that are orphans; a link stays.
 
-    A link stays, and so does a directory that holds anything but orphans. Raises JobFailedError if a guard of the deletes
-    refuses them.
+    Raises JobFailedError if a guard of the deletes refuses them.
     """
-    files = {each for each in blocking if not each.endswith("/")}
-    directories = tuple(each for each in blocking if each.endswith("/"))
-    found = {
-        orphan.path: orphan
+    return [
+        make_local_delete(wanted, orphan)
         for batch in find_local_orphans(wanted, journal, tree, folded)
         for orphan in batch
-        if orphan.path.startswith(directories) or (orphan.path in files and orphan.stamp.kind == FILE)
-    }
-    cleared = files & found.keys() | {each for each in directories if _holds_only(tree, each[:-1], found)}
-    gone = tuple(each for each in cleared if each.endswith("/"))
-    return [
-        make_local_delete(wanted, each) for path, each in found.items() if path in cleared or path.startswith(gone)
-    ], cleared
-
-
-def _holds_only(tree: TargetTree, directory: str, orphans: Collection[str]) -> bool:
-    """Return whether a directory is empty, or holds orphans and nothing else; an empty one in it would stay."""
-    pending = [directory]
-    try:
-        while pending:
-            path = pending.pop()
-            entries = list(tree.list_directory(path))
-            below = [f"{path}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
-            others = [f"{path}/{entry.name}" for entry in entries if not entry.is_dir(follow_symlinks=False)]
-            if (not entries and path != directory) or not all(each in orphans for each in others):
-                return False
-            pending += below
-    except OSError:
-        return False
-    return True
+        if orphan.path in blocking and orphan.stamp.kind == FILE
+    ]

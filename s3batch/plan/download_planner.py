@@ -10,7 +10,6 @@ Keys whose names cannot be paths here fail alone, named.
 from __future__ import annotations
 
 import errno
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,9 +110,6 @@ class DownloadPlanner:
         known = self._look_up_known([listed.key for listed, _, info in found if info is not None])
         operations, quiet = [], []
         for listed, path, info in found:
-            if self.makes_way and info is not None and stat.S_ISDIR(info.st_mode):
-                self.blocked.append(BlockedObject(listed, path, f"{path}/"))
-                continue
             operation = decide_download(listed, known.get(listed.key), path, info)
             if operation is None:
                 quiet.append(listed.key)
@@ -189,9 +185,7 @@ class DownloadPlanner:
         files: list[tuple[ListedObject, str]] = []
         operations = []
         for listed, path, blocking in blocked:
-            if blocking == f"{path}/" and blocking not in cleared:
-                self._refuse(listed, path, f"{path!r}: a directory that is not empty is in its place", "Blocked")
-            elif self.wanted.settings.dry_run and blocking in cleared:  # nothing was deleted
+            if self.wanted.settings.dry_run and blocking in cleared:  # nothing was deleted
                 operations += [] if path.endswith("/") else [decide_download(listed, None, path, None)]
             elif path.endswith("/"):
                 self._make_directory(listed, path[:-1])

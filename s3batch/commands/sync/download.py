@@ -246,9 +246,10 @@ class DownloadJob(DirectionJob):
         """Delete the orphans that keep objects from their places, after all others are fetched; then fetch those."""
         cleared: set[str] = set()
         if not self.has_failed():
-            deletes, cleared = find_blocking_orphans(
+            deletes = find_blocking_orphans(
                 self.wanted, self.journal, planner.tree, planner.folded, {each.blocking for each in planner.blocked}
             )
+            cleared.update(each.path for each in deletes)
             if not self.settings.dry_run:
                 coordinator.add(deletes)
                 coordinator.run(Stage.DELETE)
