@@ -83,7 +83,7 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
     except RequestError as error:
         if error.fault.code != TOO_LARGE:
             raise
-        return Result(operation.id, error=str(error), code=DAMAGED)
+        return Result(operation.id, error=str(error), code=DAMAGED, retryable=True)
     body = bytes(answer.body)
     result = _unpack_body(work, body)
     if result.code == DAMAGED:

@@ -69,6 +69,17 @@ def test_what_was_spoilt_on_its_way_is_fetched_again(small_segments, cached, res
     assert set(gets.values()) == {2}
 
 
+def test_a_page_larger_than_the_chunk_is_not_the_chunk(cached, restore, fake, workspace):
+    cached("main", FILES)
+    before = snapshot(workspace / "v")
+    gets = spoil(fake, lambda body: b"<html>".ljust(len(body) + 9000), times=1, only="v1/c/")
+
+    done = restore()
+
+    assert (done.code, set(gets.values())) == (0, {2})
+    assert snapshot(workspace / "v") == before
+
+
 @pytest.mark.parametrize("only", ["v1/k/", "v1/c/"], ids=["manifest", "chunks"])
 def test_what_is_always_spoilt_is_a_miss_after_the_tries(cached, restore, fake, workspace, only):
     cached("main", FILES)
