@@ -35,7 +35,8 @@ class KeyPaths(NamedTuple):
         else:
             path, front = key[len(self.target.prefix) :], self.target.stripped_text
             candidates = [path, *([front + path] if front else [])]
-        return [each for each in candidates if _is_walkable_path(each) and self.key(each) == key]
+        named = [each for each in candidates if _is_walkable_path(each.removesuffix("/"))]  # a folder's marker has one
+        return [each for each in named if self.key(each) == key]
 
     def has_file(self, key: str) -> bool:
         """Return true if a file has this key now, or this cannot be known. A directory is no file."""
