@@ -284,7 +284,7 @@ def test_an_endpoint_that_stays_away_stops_the_job_and_a_resume_finishes_it(job:
     job.proxy.up()
     resumed = job.resume()
 
-    assert stopped.code == (1 if stopped.json["operations"]["upload"]["done"] else 4)
+    assert stopped.code == 1 or (stopped.code, stopped.json["operations"]["upload"]["done"]) == (4, 0)
     assert "s3batch resume" in stopped.stderr
     assert resumed.code == 0, resumed.stderr
     assert job.mirrored()
