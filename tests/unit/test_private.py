@@ -250,6 +250,7 @@ LISTED = {
     "reporting/ci_outputs.py": ("os.open",),  # files that the CI or output_file name
     "cli/main.py": ("os.open",),  # /dev/null
     "files/bounded.py": ("open", "os.open"),  # config files, env_file, what a CI or git wrote
+    "source/locate.py": ("os.open",),  # the source, to see whether it may be read
     "source/reader.py": ("os.open",),  # the source
     "files/opener.py": ("open", "os.open"),  # the same
     "failpoints.py": ("os.open",),  # a file of the test suite
