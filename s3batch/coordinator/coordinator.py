@@ -219,7 +219,7 @@ class Coordinator:
 
     def _patience(self) -> float:
         """Return the seconds to wait for results: until something is due, with an upper limit for signals and progress."""
-        if self._dispatcher.is_idle:
+        if self._dispatcher.is_idle or not self._counts.open[self._stage]:  # no result comes where nothing is open
             return 0.0
         due = self._retries.delay()
         return 0.1 if due is None else min(0.1, due)

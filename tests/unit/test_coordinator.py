@@ -279,6 +279,23 @@ def test_workers_that_have_nothing_get_the_first_batch_before_more_is_planned(jo
     assert len(executor.given) == 30
 
 
+@pytest.mark.parametrize(("count", "waits"), [pytest.param(0, False, id="nothing"), pytest.param(3, True, id="files")])
+def test_only_operations_that_are_open_are_waited_for(journal, coordinate, count, waits):
+    """A run with nothing to send waited 0.1 s for the results of nothing."""
+    patience: list[float] = []
+
+    class Patient(Scripted):
+        def poll(self, timeout: float) -> PollResult:
+            patience.append(timeout)
+            return super().poll(timeout)
+
+    coordinator = coordinate(Patient(good, at_once=1))
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(count)]))
+
+    assert any(patience) is waits
+
+
 def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
     executor = Scripted(good, room=64)
     coordinator = coordinate(executor)
