@@ -12,10 +12,10 @@ from s3batch.archive.columns import NONE, filled_column
 from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, joined_hash
 from s3batch.archive.manifest import Chunks, Extents, Manifest
-from s3batch.archive.pack_chunk import PackedChunk
+from s3batch.archive.pack_chunk import VANISHED, PackedChunk
 from s3batch.archive.pack_plan import PackPlan
 from s3batch.archive.scan import ScannedTree, ScanProblem
-from s3batch.archive.tree import Tree
+from s3batch.archive.tree import Tree, rows_at
 
 _Extent = tuple[int, int, int, int]
 """Start, length, chunk, offset in the chunk."""
@@ -29,6 +29,8 @@ class Assembled:
     found: ScannedTree
     """The walk without unreadable files: its rows are the manifest's rows."""
     problems: list[ScanProblem]
+    gone: frozenset[str] = frozenset()
+    """The paths among them that did not exist any more when they were to be read."""
     capabilities: int = 0
     """Files that were packed without their capabilities."""
     attributes: int = 0
@@ -38,7 +40,9 @@ class Assembled:
 @pause_gc()
 def assemble_manifest(plan: PackPlan, results: Iterable[PackedChunk], roots: tuple[str, ...]) -> Assembled:
     """Assemble the new archive from the result of every recipe. Files that could not be read are left out and named."""
-    without = {*plan.survey.found.missing, *plan.survey.found.excluded}
+    found = plan.survey.found
+    unread = {problem.path: problem.error for problem in found.problems}
+    without = {*found.missing, *found.excluded, *unread}
     roots = tuple(root for root in roots if root not in without)
     work = _Assembly(plan)
     work.take_base()
@@ -49,15 +53,17 @@ def assemble_manifest(plan: PackPlan, results: Iterable[PackedChunk], roots: tup
     work.finish_windows()
     work.share()
     manifest = work.manifest(roots)
-    bad = work.bad
+    tree, bad = manifest.tree, work.bad
+    for path, row in rows_at(tree, unread).items():
+        bad[row] = unread[path]  # a directory: without its entries it would come back empty
     if not bad:
-        return Assembled(manifest, plan.survey.found, [], capabilities, attributes)
-    tree = manifest.tree
+        return Assembled(manifest, found, [], frozenset(), capabilities, attributes)
     for row, target in tree.links.items():
         if target in bad:
             bad[row] = f"it is a hard link to {tree.path(target)}: {bad[target]}"
     problems = [ScanProblem(tree.path(row), error) for row, error in sorted(bad.items())]
-    return Assembled(*_drop_rows(manifest, plan.survey.found, set(bad)), problems, capabilities, attributes)
+    gone = frozenset(map(tree.path, work.gone))
+    return Assembled(*_drop_rows(manifest, found, set(bad)), problems, gone, capabilities, attributes)
 
 
 class _Assembly:
@@ -76,6 +82,8 @@ class _Assembly:
         self._numbers: dict[bytes, int] = {}
         self._stored: dict[bytes, int] = {}
         self.bad: dict[int, str] = {}
+        self.gone: set[int] = set()
+        """Bad rows whose file is not there any more."""
 
     def take_base(self) -> None:
         """Take over the content of the base that is used again."""
@@ -106,6 +114,7 @@ class _Assembly:
         items, sparse = self._plan.items, self._plan.survey.found.sparse
         ats, mtimes = array("I", packed.ats), array("q", packed.mtimes)
         problems = {index: text for index, _, text in packed.problems}
+        self.gone.update(items.rows[packed.first + index] for index, code, _ in packed.problems if code == VANISHED)
         for index, digest in enumerate(packed.each_hash()):
             item = packed.first + index
             row = items.rows[item]

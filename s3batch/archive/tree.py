@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s3batch.archive.paths import join_path, split_path
+from s3batch.archive.paths import is_inside, join_path, split_path
 
 FILE, DIR, SYMLINK, HARDLINK = range(4)
 
@@ -115,6 +115,13 @@ def tree_has_path(tree: Tree, path: str) -> bool:
     """Return whether there is such an entry."""
     parent, name = split_path(path)
     return any(directory == parent and name in tree.names[first:last] for directory, first, last in tree.spans())
+
+
+def tree_has_entries_below(tree: Tree, path: str) -> bool:
+    """Return whether there is an entry below ``path``; "." is the workspace."""
+    if path == ".":
+        return any(not directory.startswith("/") for directory in tree.dirs)
+    return any(is_inside(directory, path) for directory in tree.dirs)
 
 
 def rows_at(tree: Tree, paths: Iterable[str]) -> dict[str, int]:

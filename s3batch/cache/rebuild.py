@@ -16,8 +16,9 @@ from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
 from s3batch.archive.build_manifest import assemble_manifest
 from s3batch.archive.change_detection import nothing_changed, survey_changes
 from s3batch.archive.plan_file import count_files
-from s3batch.archive.tree import files_of
+from s3batch.archive.tree import files_of, rows_at
 from s3batch.cache.chunk_worker import store_chunk
+from s3batch.cache.completeness import keep_unread, require_all_mounted, warn_of_unread
 from s3batch.cache.gc_build import protect_chunks
 from s3batch.cache.hash_pool import hash_all
 from s3batch.cache.lookup import (
@@ -185,13 +186,13 @@ def _scan_paths(session: CacheSession) -> ScannedTree:
         session.warn(f"{root} is not cached: exclude matches it")
     for root in found.missing:
         session.warn(f"{root} does not exist: it is not cached")
-    session.refuse_incomplete([*problems, *found.problems])
+    found.problems[:0] = problems
+    warn_of_unread(session, found.problems)
+    require_all_mounted(session, found)
     if found.special:
         special = format_plural(len(found.special), "special file")
         session.warn(f"not cached: {special}, such as {found.special[0]}")
-    if not len(found.tree) and roots != (".",):
-        excluded = found.excluded and not found.missing
-        why = "exclude matches all paths to cache" if excluded else "none of the paths to cache exists"
+    if why := _why_nothing(found, roots):
         raise JobFailedError(f"{why}; the cache stays as it was")
     size, limit = sum(found.tree.sizes), session.limits().total
     if size > limit:
@@ -200,6 +201,20 @@ def _scan_paths(session: CacheSession) -> ScannedTree:
             hint="raise max_size, in restore too, or cache less",
         )
     return found
+
+
+def _why_nothing(found: ScannedTree, roots: tuple[str, ...]) -> str:
+    """Return why there is nothing to cache; empty if there is something, or an empty workspace."""
+    count = len(found.tree) - len(rows_at(found.tree, [problem.path for problem in found.problems]))
+    if count or (roots == (".",) and not found.problems):
+        return ""
+    if found.problems:
+        return "none of the paths to cache can be read"
+    return (
+        "none of the paths to cache exists"
+        if found.missing or not found.excluded
+        else "exclude matches all paths to cache"
+    )
 
 
 def _rebuild_from(
@@ -211,6 +226,7 @@ def _rebuild_from(
     tries: int = _TRIES,
 ) -> CacheOutcome:
     settings, own = session.settings, session.names.own
+    keep_unread(found.problems, base.manifest if base else None)
     looked = survey_changes(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash_files(session, looked)
     plan = pack_plan.plan_packing(looked)
@@ -221,16 +237,7 @@ def _rebuild_from(
     if operations:
         mark_root(session)
     results = _store_chunks(session, operations)
-    for row in looked.assumed:
-        found.ctimes[row] = 0  # the state remembers no file that was not read
-    done = assemble_manifest(
-        plan, [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results], found.roots
-    )
-    session.refuse_incomplete(done.problems)
-    session.warn_of_lost(
-        found.odd_times,
-        setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes,
-    )  # fmt: skip
+    done = _assemble(session, found, base, plan, results)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
     missing = keys_lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
@@ -252,6 +259,24 @@ def _rebuild_from(
     session.files.trust_again()
     undo_log.forget_record(session.files.undo_path)
     return _rebuild_outcome(session, _count_facts(done, results, published=published))
+
+
+def _assemble(
+    session: CacheSession, found: ScannedTree, base: ManifestHit | None, plan: PackPlan, results: list[Result]
+) -> Assembled:  # fmt: skip
+    """Return the new manifest. Raises JobFailedError if it would lack what the older cache holds."""
+    for row in plan.survey.assumed:
+        found.ctimes[row] = 0  # the state remembers no file that was not read
+    packed = [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results]
+    done = assemble_manifest(plan, packed, found.roots)
+    warn_of_unread(session, done.problems)
+    keep_unread([each for each in done.problems if each.path not in done.gone], base.manifest if base else None)
+    require_all_mounted(session, found)
+    session.warn_of_lost(
+        found.odd_times,
+        setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes,
+    )  # fmt: skip
+    return done
 
 
 def _stored_again(session: CacheSession, state: LocalState | None, tries: int) -> CacheOutcome:

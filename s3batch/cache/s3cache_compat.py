@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.tree import files_of
+from s3batch.cache.completeness import require_all_mounted, unread_error, warn_of_unread
 from s3batch.cache.lookup import head_of
 from s3batch.cache.naming import compat_key
 from s3batch.cache.run import CacheOutcome
@@ -52,7 +53,11 @@ def _write_archive(session: CacheSession, found: ScannedTree, path: str) -> str:
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has
     mtime_ns = int(digest[:_TIME_DIGITS], 16)
     private.set_file_times(path, mtime_ns)
-    session.refuse_incomplete(problems)
+    warn_of_unread(session, problems)
+    require_all_mounted(session, found)
+    unread = [*found.problems, *problems]
+    if unread and head_of(session.bucket, compat_key(session.settings)) is not None:
+        raise unread_error(unread[0].path)
     return digest
 
 

@@ -13,15 +13,11 @@ from s3batch.cache.local_chunks import open_local
 from s3batch.cache.object_keys import title_of_key
 from s3batch.cache.state_files import StateFiles
 from s3batch.cache.workers import CacheWorkers
-from s3batch.errors import JobFailedError
 from s3batch.model import JobState, Kind, Operation
 from s3batch.s3.store_clock import elapsed_seconds
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from s3batch.archive.scan import ScanProblem
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.naming import CacheObjects
     from s3batch.coordinator.job_runner import JobRunner
@@ -100,17 +96,6 @@ class CacheSession:
         if directories:
             count = format_plural(len(directories), "directory", "directories")
             self.warn(f"cannot set mode and time of {count}, such as {min(directories)}: it belongs to another user")
-
-    def refuse_incomplete(self, problems: Sequence[ScanProblem]) -> None:
-        """Raise if paths cannot be read and ``fail_on_error`` is set; else warn of each."""
-        if problems and self.settings.fail_on_error:
-            first, count = problems[0], format_plural(len(problems), "path")
-            raise JobFailedError(
-                f"{count} cannot be read, such as {first.path}: {first.error}; the cache stays as it was",
-                hint="make it readable, or exclude it",
-            )
-        for problem in problems:
-            self.warn(f"{problem.path} is not cached: {problem.error}")
 
     def tell(self, operation: Operation) -> None:
         """Print a line of the plan of a dry run."""

@@ -506,15 +506,58 @@ def test_fail_on_error_lets_no_cache_be_made_that_lacks_what_cannot_be_read(fore
     (foreign.workspace / closed).chmod(0)
 
     strict = as_nobody(foreign, rebuild=True, fail_on_error=True)
-    after = {key: foreign.step.bucket.get(key) for key in foreign.objects()}
     lenient = as_nobody(foreign, rebuild=True)
+    after = {key: foreign.step.bucket.get(key) for key in foreign.objects()}
 
     assert strict.code == 1, strict.stderr
     assert f"1 path cannot be read, such as {closed}: " in strict.stderr
     assert "the cache stays as it was" in strict.stderr
-    assert {key: after[key] for key in before} == before
     assert (lenient.code, f"warning: {closed} is not cached" in lenient.stderr) == (0, True), lenient.stderr
-    assert as_nobody(foreign, rebuild=True, fail_on_error=True).code == 1
+    assert f"{closed} cannot be read, and the cache that is there holds it" in lenient.stderr
+    assert {key: after[key] for key in before} == before
+
+
+@pytest.mark.parametrize("closed", ["vendor", "other", "vendor/b"])
+def test_an_older_whole_cache_is_never_replaced_by_one_that_lacks_what_cannot_be_read(foreign, closed):
+    foreign = foreign.on(cache=["vendor", "other"])
+    files = {**FILES, "other/x": "x"}
+    foreign.write(files)
+    as_nobody(foreign, rebuild=True)
+    (foreign.workspace / closed).chmod(0)
+
+    done = as_nobody(foreign, rebuild=True)
+    foreign.next_build()
+    foreign.restore()
+
+    assert (done.code, f"{closed} cannot be read" in done.stderr) == (0, True), done.stderr
+    assert foreign.contents() == {path: content.encode() for path, content in files.items()}
+
+
+def test_a_first_cache_lacks_what_cannot_be_read_and_is_replaced_by_a_later_one(foreign):
+    foreign.write(FILES)
+    (foreign.workspace / "vendor/b").chmod(0)
+
+    done = as_nobody(foreign, rebuild=True)
+    foreign.write({"vendor/new": "n"})
+    again = as_nobody(foreign, rebuild=True)
+    foreign.next_build()
+    foreign.restore()
+
+    assert (done.code, again.code) == (0, 0)
+    assert "cached octo/site/main: 2 files" in again.stderr
+    assert foreign.contents() == {"vendor/a": FILES["vendor/a"].encode(), "vendor/new": b"n"}
+    assert not (foreign.workspace / "vendor/b").exists()
+
+
+def test_no_cache_is_made_where_no_listed_path_can_be_read(foreign):
+    foreign.write(FILES)
+    (foreign.workspace / "vendor").chmod(0)
+
+    done, strict = as_nobody(foreign, rebuild=True), as_nobody(foreign, rebuild=True, fail_on_error=True)
+
+    assert (done.code, strict.code) == (0, 1)
+    assert "none of the paths to cache can be read" in done.stderr
+    assert not foreign.objects()
 
 
 def test_after_a_strict_failure_the_older_whole_cache_is_restored(foreign):
