@@ -308,11 +308,13 @@ class Coordinator:
     def _judge_all(self, news: PollResult, outcomes: list[tuple[State, Result]]) -> None:
         """Judge everything, also after one of them has stopped the job."""
         stopped: StoppedError | None = None
+        ended: list[int] = []
         for result in news.results:
             try:
                 outcomes += self._judge(result)
             except StoppedError as error:
                 stopped = stopped or error
+                ended += [result.id] if result.step is WHOLE else []
         for work in news.lost:
             try:
                 outcomes += self._lost(work)
@@ -324,6 +326,8 @@ class Coordinator:
             except StoppedError as error:
                 stopped = stopped or error
         self._dispatcher.take_back(news.dropped)
+        if ended:  # what stopped the job has its answer, so no request of it is under way
+            self._journal.operations.put_back(ended, recheck=True)
         if stopped is not None:
             raise stopped
 
@@ -434,7 +438,8 @@ class Coordinator:
             except StoppedError:
                 continue  # one more error like the one that stopped the job; results of others in flight count
         self._dispatcher.put_back()
-        self._journal.operations.release()
+        begun = {row for worker in self._executor.workers() for row, _, _ in worker.given}
+        self._journal.operations.release(begun | self._deps.uploads.find_completing())
 
 
 _OVER = object()

@@ -137,6 +137,10 @@ class MultipartUploads:
         else:
             self._ready.append(Work(operation, Step.BEGIN))
 
+    def find_completing(self) -> set[int]:
+        """Return the rows of uploads that S3 may still complete: it has not said that it did."""
+        return {row for row, upload in self._open.items() if upload.completing}
+
     def requeue(self, work: Work) -> None:
         """Take back a piece of work that is to be tried again."""
         upload = self._current(work)

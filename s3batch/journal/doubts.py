@@ -7,7 +7,7 @@ under way any more and the key was checked. ``upload`` is 0 when uploads that ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from s3batch.journal.current_job import CurrentJob
@@ -21,13 +21,14 @@ _MARGIN = 7.0
 
 _END = "coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ?"
 _KIN = str(KIN_OF_SYNC)
+_MAY_BEGIN_UPLOAD = "kind IN ('upload', 'transfer') AND upload_id = '' AND size >= ?"
 _NOTE = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
-SELECT operation.key, path, kind, kind IN ('upload', 'transfer') AND upload_id = '' AND size >= ?, job.store_date,
-    CASE WHEN job.command IN {_KIN} THEN {_END} ELSE 0 END
+SELECT operation.key, path, kind, {_MAY_BEGIN_UPLOAD}, job.store_date,
+    CASE WHEN job.command IN {_KIN} AND {{under_way}} THEN {_END} ELSE 0 END
 FROM operation JOIN job ON job.number = operation.job
 WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({{jobs}}) AND operation.state = 'leased'
-    AND (job.command IN {_KIN} OR kind = 'upload')
+    AND (job.command IN {_KIN} OR kind = 'upload') AND ({{under_way}} OR {_MAY_BEGIN_UPLOAD})
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, upload = max(upload, excluded.upload),
     since = min(since, excluded.since), until = max(until, excluded.until)
 """  # noqa: S608 - constants
@@ -67,9 +68,13 @@ class Doubt(NamedTuple):
     """From when on no request of that run is under way, by the store's clock; 0: looked at since."""
 
 
-def note_leased(store: Database, first: int, last: int, jobs: str) -> None:
-    """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
-    store.execute(_NOTE.format(jobs=jobs), (PART_MINIMUM, _MARGIN, first, last))
+def note_leased(store: Database, first: int, last: int, jobs: str, under_way: Collection[int] | None = None) -> None:
+    """Note the keys of leased rows from ``first`` to ``last`` before their leases are void.
+
+    ``under_way``: the rows whose requests may still land; all of them by default. Of the others only an upload may be left.
+    """
+    chosen = "1" if under_way is None else f"operation.id IN ({', '.join(map(str, under_way))})"
+    store.execute(_NOTE.format(jobs=jobs, under_way=chosen), (PART_MINIMUM, _MARGIN, first, last, PART_MINIMUM))
 
 
 class Doubts:
@@ -112,7 +117,8 @@ class Doubts:
         with self._transaction.batch():
             self._current.sign()
             self._leave_to_next(own)
-            values = [(make_bindable(key), _MARGIN, self._current.number) for key in own]
+            # this process is alive and has just signed: they were sent before now
+            values = [(make_bindable(key), 0.0, self._current.number) for key in own]
             self._store.execute_many(_NOTE_UNHEARD, values)
 
     def _leave_to_next(self, keys: Iterable[str]) -> None:

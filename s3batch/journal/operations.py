@@ -11,7 +11,7 @@ job with millions of them begins at once; :meth:`Operations.take_over` looks at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
@@ -254,23 +254,23 @@ class Operations:
             self._current.count({}, {"left_open": -sum(len(rows) for _, rows in deleted)})
         self._transaction.commit()
 
-    def put_back(self, numbers: Sequence[int]) -> None:
-        """Release operations that were leased and never begun; :meth:`lease` returns them again.
+    def put_back(self, numbers: Sequence[int], *, recheck: bool = False) -> None:
+        """Release operations of which no request is under way; :meth:`lease` returns them again.
 
-        No request was sent, so S3 need not be asked about them.
+        With ``recheck`` S3 is asked about them first: they were begun.
         """
         with self._transaction.batch():
             self._store.execute_many(
-                "UPDATE operation SET state = 'pending' WHERE id = ? AND state = 'leased'",
-                [(number,) for number in numbers],
+                "UPDATE operation SET state = 'pending', recheck = max(recheck, ?) WHERE id = ? AND state = 'leased'",
+                [(recheck, number) for number in numbers],
             )
             for number in numbers:
                 self._lower_cursor(number)
 
-    def release(self) -> int:
+    def release(self, under_way: Collection[int] | None = None) -> int:
         """Release leased operations at the end of a run; return how many.
 
-        They are checked before a retry: their requests may still land.
+        They are checked before a retry. Requests of those ``under_way``, or of all of them, may still land.
         """
         with self._transaction.batch():
             self._current.sign()
@@ -281,7 +281,7 @@ class Operations:
                 (floor, number),
             )
             self.rewind()
-            return self._put_back_leased(floor, self.last, str(number))
+            return self._put_back_leased(floor, self.last, str(number), under_way)
 
     def void_leases(self) -> int:
         """Void the leases of this job and of those it takes, while no worker has any of them; return how many there were."""
@@ -341,9 +341,9 @@ class Operations:
             return again
         return again - self._store.execute(_CLOSE.format(jobs=taken, stages=closed), (DECIDED_ANEW, first, last))
 
-    def _put_back_leased(self, first: int, last: int, jobs: str) -> int:
+    def _put_back_leased(self, first: int, last: int, jobs: str, under_way: Collection[int] | None = None) -> int:
         """Void the leases of jobs, and record their keys: requests that they sent may still arrive."""
-        doubts.note_leased(self._store, first, last, jobs)
+        doubts.note_leased(self._store, first, last, jobs, under_way)
         return self._store.execute(
             f"""UPDATE operation SET state = 'pending', recheck = 1
             WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'leased'""",  # noqa: S608 - numbers

@@ -107,13 +107,13 @@ def _preserved_changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator
 
 
 def _as_good_as_guessed(wanted: Attributes, name: str, found: str) -> bool:
-    """Return whether both types are defaults: neither s3batch nor the writer of the object knew the file's type."""
-    return (
-        name == "content_type"
-        and not wanted.content_type_configured
-        and wanted.content_type == _UNKNOWN_TYPE
-        and found in _GENERIC_TYPES
-    )
+    """Return whether both types are defaults: neither s3batch nor the writer of the object knew the file's type.
+
+    An object without a type gives its copy none; the store of the copy then chooses one.
+    """
+    if name != "content_type" or found not in _GENERIC_TYPES:
+        return False
+    return not wanted.content_type or (not wanted.content_type_configured and wanted.content_type == _UNKNOWN_TYPE)
 
 
 def _is_same_text(want: str, found: str) -> bool:

@@ -41,6 +41,8 @@ def remote(**headers: str) -> RemoteAttributes:
         pytest.param({"content_type": "application/octet-stream"}, {"content_type": "binary/octet-stream"}, None, id="T3: unknown here and there"),
         pytest.param({"content_type": "application/octet-stream"}, {"content_type": ""}, None, id="T3: unknown here, none there"),
         pytest.param({"content_type": "application/octet-stream"}, {"content_type": "image/png"}, Reason.METADATA, id="T3: another type is no generic one"),
+        pytest.param({"content_type": ""}, {"content_type": "binary/octet-stream"}, None, id="T3: the source has none, the store chose one"),
+        pytest.param({"content_type": ""}, {"content_type": "image/png"}, Reason.METADATA, id="T3: the source has none, a writer chose one"),
         pytest.param({"content_type": "application/octet-stream", "content_type_configured": True}, {"content_type": "binary/octet-stream"}, Reason.METADATA, id="T3: configured is configured"),
         # Content-Encoding
         pytest.param({"content_encoding": "gzip"}, {}, Reason.METADATA, id="D2: remote unset"),

@@ -51,6 +51,8 @@ LOST = object()
 """Instead of a result: the worker died."""
 DROPPED = object()
 """Instead of a result: it was not begun, and drained."""
+HUNG = object()
+"""Instead of a result: it was begun, and nothing comes."""
 
 
 class Scripted:
@@ -101,6 +103,8 @@ class Scripted:
                 news.lost.append(work)
                 news.deaths += 1
                 self._state.take_back([work])
+            elif answer is HUNG:
+                continue
             elif answer is DROPPED:
                 if self.drained:
                     news.dropped.append(work)
@@ -891,6 +895,30 @@ def test_credentials_that_stay_refused_stop_the_job(journal, coordinate, renewal
     assert stopped.value.exit_code == 4
     assert len(executor.given) <= 3 * SAME_FAILURES
     assert State.FAILED not in states(journal).values()
+    assert journal.doubts.list_all() == []  # each request has its answer
+    assert {entry.operation.recheck for entry in journal.outcomes.read_entries()} == {False, True}
+
+
+def test_only_what_a_worker_still_has_is_in_doubt_when_a_job_stops(journal, coordinate):
+    """A file in parts whose part was refused, a file that is under way, and one whose refusal stops the job."""
+    parts, slow, refused = (upload("parts", 12 * MIB), upload("slow", 6 * MIB), upload("refused"))
+
+    def answer(work: Work) -> Any:
+        if work.operation.key == "slow":
+            return HUNG
+        if work.step is Step.PART or work.operation.key == "refused":
+            return bad(work, "ExpiredToken", fatal=True, status=400)
+        return good(work)
+
+    signals = Signals()
+    signals.grace = 0.01
+    coordinator = coordinate(Scripted(answer), login=Login(), signals=signals)
+
+    with pytest.raises(StoppedError, match="ExpiredToken"):
+        coordinator.run(Stage.MAIN, planning(coordinator, [parts, slow, refused]))
+
+    assert [(doubt.key, doubt.upload, doubt.until > 0) for doubt in journal.doubts.list_all()] == [("slow", True, True)]
+    assert set(states(journal).values()) == {State.PENDING}
 
 
 # --- stopping -------------------------------------------------------------------------------
