@@ -388,7 +388,7 @@ def test_a_write_without_an_answer_is_in_doubt_for_the_next_job(journal):
     journal.doubts.note_unheard(["changed", "sent again"])
 
     assert doubts_of(journal) == {
-        "sent again": (2037.0, True), "changed": (2037.0, False), "cut off by a kill": (2037.0, False),
+        "sent again": (2030.0, True), "changed": (2030.0, False), "cut off by a kill": (2037.0, False),
     }  # fmt: skip
 
 
