@@ -110,14 +110,19 @@ class _Assembly:
         """Add the items of one new chunk."""
         if packed.stored:
             self._stored[packed.id] = packed.stored
-        number = self._number(packed.id, packed.raw) if packed.id else NONE
         items, sparse = self._plan.items, self._plan.survey.found.sparse
+        old = self._superseded_items(packed)
+        if old and len(old) == len(packed.hashes) // HASH_SIZE:
+            return
+        number = self._number(packed.id, packed.raw) if packed.id else NONE
         ats, mtimes = array("I", packed.ats), array("q", packed.mtimes)
         problems = {index: text for index, _, text in packed.problems}
         self.gone.update(items.rows[packed.first + index] for index, code, _ in packed.problems if code == VANISHED)
         for index, digest in enumerate(packed.each_hash()):
             item = packed.first + index
             row = items.rows[item]
+            if index in old:
+                continue
             if index in problems:
                 self.bad[row] = problems[index]
             elif items.lengths[item] == self._tree.sizes[row] and row not in sparse:
@@ -130,7 +135,19 @@ class _Assembly:
                 if row not in sparse:
                     self._extents[row].append((items.starts[item], items.lengths[item], number, ats[index]))
         for index, start, length, at in packed.extents:
+            if index in old:
+                continue
             self._extents[items.rows[packed.first + index]].append((start, length, number, at))
+
+    def _superseded_items(self, packed: PackedChunk) -> frozenset[int]:
+        """Return the items of files that were read again later, counted from the chunk's first."""
+        since, rows = self._plan.superseded, self._plan.items.rows
+        if not since:
+            return frozenset()
+        count = len(packed.hashes) // HASH_SIZE
+        return frozenset(
+            index for index in range(count) if packed.first + index < since.get(rows[packed.first + index], 0)
+        )
 
     def finish_windows(self) -> None:
         """Set the hashes of large files from the hashes of their windows."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s3batch.archive.change_detection import Survey, file_hash, split_windows
@@ -58,6 +58,12 @@ class PackItems:
         self.starts.append(start)
         self.lengths.append(length)
 
+    def extend(self, others: PackItems) -> None:
+        """Append the items of ``others``, without their recipes."""
+        self.rows.extend(others.rows)
+        self.starts.extend(others.starts)
+        self.lengths.extend(others.lengths)
+
     def cut(self) -> None:
         """End a recipe here, if it has an item."""
         first = self.recipes[-1].last if self.recipes else 0
@@ -72,6 +78,8 @@ class PackPlan:
     survey: Survey
     items: PackItems
     reuse: Reuse
+    superseded: dict[int, int] = field(default_factory=dict)
+    """Rows of files that were read again, with the first item that counts: earlier ones are of another moment."""
 
     @property
     def recipes(self) -> list[ChunkSpec]:
@@ -122,9 +130,14 @@ def plan_packing(survey: Survey) -> PackPlan:
     """Decide for every file: bytes it shares with the base or another file, or bytes to be packed."""
     reuse = choose_reuse(survey)
     items = PackItems()
-    _add_windows(items, survey, reuse)
-    _add_packs(items, survey, reuse)
+    add_items(items, survey, list(_new_rows(survey, reuse)))
     return PackPlan(survey, items, reuse)
+
+
+def add_items(items: PackItems, survey: Survey, files: Sequence[tuple[int, int]]) -> None:
+    """Add files, given as rows and sizes, grouped into chunks."""
+    _add_windows(items, files)
+    _add_packs(items, survey, files)
 
 
 @pause_gc()
@@ -156,9 +169,9 @@ def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:
             yield row, size
 
 
-def _add_windows(items: PackItems, survey: Survey, reuse: Reuse) -> None:
+def _add_windows(items: PackItems, files: Iterable[tuple[int, int]]) -> None:
     """Add whole windows of large files, each a chunk."""
-    for row, size in _new_rows(survey, reuse):
+    for row, size in files:
         if size < WINDOW:
             continue
         for start, length in split_windows(size):
@@ -167,11 +180,11 @@ def _add_windows(items: PackItems, survey: Survey, reuse: Reuse) -> None:
                 items.cut()
 
 
-def _add_packs(items: PackItems, survey: Survey, reuse: Reuse) -> None:
+def _add_packs(items: PackItems, survey: Survey, files: Iterable[tuple[int, int]]) -> None:
     """Add small files and the ends of large ones, in path order."""
     held, ends_pack = 0, _Cuts(survey.found.tree)
     cut_from = _CUT_FROM_ON_TOP if survey.base else _CUT_FROM
-    for row, size in _new_rows(survey, reuse):
+    for row, size in files:
         start = 0 if size < WINDOW else size - size % WINDOW
         length = size - start
         if not length:

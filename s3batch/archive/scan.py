@@ -256,8 +256,7 @@ class _Scanner:
             if first != row:
                 self._found.tree.links[row] = first
                 return HARDLINK
-        # st_blocks counts 512 bytes, whatever the block size of the file system (stat(2))
-        if status.st_size >= _SPARSE_FROM and status.st_blocks * 512 < _SPARSE_PART * status.st_size:
+        if is_sparse(status):
             self._found.sparse.add(row)
         return FILE
 
@@ -268,6 +267,12 @@ class _Scanner:
             return False
         self._found.tree.targets[len(self._found.tree)] = target
         return True
+
+
+def is_sparse(status: os.stat_result) -> bool:
+    """Return whether a file has holes that are worth looking for."""
+    # st_blocks counts 512 bytes, whatever the block size of the file system (stat(2))
+    return status.st_size >= _SPARSE_FROM and status.st_blocks * 512 < _SPARSE_PART * status.st_size
 
 
 def _column_appenders(found: ScannedTree) -> tuple[Callable[..., None], ...]:

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
 from s3batch.archive.build_manifest import assemble_manifest
 from s3batch.archive.change_detection import nothing_changed, survey_changes
-from s3batch.archive.plan_file import count_files
 from s3batch.archive.tree import files_of, rows_at
-from s3batch.cache.chunk_worker import store_chunk
 from s3batch.cache.completeness import keep_unread, require_all_mounted, warn_of_unread
 from s3batch.cache.gc_build import protect_chunks
 from s3batch.cache.hash_pool import hash_all
@@ -37,15 +34,14 @@ from s3batch.cache.publish import evict_older, mark_root, publish_manifest, put_
 from s3batch.cache.run import CacheOutcome
 from s3batch.cache.s3cache_compat import rebuild_old
 from s3batch.cache.segments import StoredSegments, store_segments
+from s3batch.cache.storing import chunk_keep_age, chunk_storer, pack_operations, store_changed_again, store_chunks
 from s3batch.errors import ArchiveError, JobFailedError
-from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.model import Operation
 from s3batch.reporting.text import format_amount
 from s3batch.s3.faults import RequestError
 from s3batch.units import format_count, format_plural, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from s3batch.archive.build_manifest import Assembled
     from s3batch.archive.change_detection import Survey
     from s3batch.archive.local_state import EncodedState, LocalState
@@ -55,12 +51,8 @@ if TYPE_CHECKING:
     from s3batch.cache.session import CacheSession
     from s3batch.model import Result
 
-KEEP_UNTOUCHED = 12 * 3600.0
-"""Seconds; a chunk that is there and older is stored again: half the time a clean-up leaves young ones alone."""
 _TRIES = 3
 """Times a cache is published again after a clean-up has removed chunks of it."""
-_STORE_ALL = float("-inf")
-"""No chunk is younger than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +83,7 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
         return rebuild_old(session, _scan_paths(session))
     remembered = session.files.remembered()
     if remembered is None:  # likely everything is new
-        session.workers.start_early(_chunk_storer(session))
+        session.workers.start_early(chunk_storer(session))
     found = _scan_paths(session)
     if remembered is not None and (seen := _as_it_was(session, remembered, found)):
         return _keep_unchanged(session, found, seen)
@@ -231,12 +223,13 @@ def _rebuild_from(
     _hash_files(session, looked)
     plan = pack_plan.plan_packing(looked)
     pack_plan.write_items(session.files.plan_path, looked, plan.items, session.workspace, found.roots)
-    operations = _pack_operations(session, plan)
+    operations = pack_operations(session, plan)
     if settings.dry_run:
         return _rehearse_rebuild(session, found, operations)
     if operations:
         mark_root(session)
-    results = _store_chunks(session, operations)
+    results = store_chunks(session, operations)
+    results += store_changed_again(session, plan, results)
     done = _assemble(session, found, base, plan, results)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
@@ -295,7 +288,7 @@ def _store_new_segments(
 ) -> tuple[Manifest, StoredSegments]:
     """Store the segments that the new manifest does not share with the base."""
     known = base.segments if base is not None else {}
-    return done.manifest, store_segments(session, done.manifest, known, _chunk_keep_age(session))
+    return done.manifest, store_segments(session, done.manifest, known, chunk_keep_age(session))
 
 
 def _publish_keys(
@@ -350,42 +343,6 @@ def _hash_files(session: CacheSession, looked: Survey) -> None:
     pack_plan.write_items(session.files.plan_path, looked, items, session.workspace, looked.found.roots)
     results = hash_all(session.files.plan_path, items.recipes, session.workers.processes)
     pack_plan.learn_hashes(looked, items, results)
-
-
-def _pack_operations(session: CacheSession, plan: PackPlan) -> dict[Operation, int]:
-    """Return the chunks to make, each with its number of files. A chunk that is not made is named after its first file."""
-    items, tree = plan.items, plan.survey.found.tree
-    operations = {}
-    for recipe, files in zip(plan.recipes, count_files(items.rows, plan.recipes), strict=True):
-        path, start = tree.path(items.rows[recipe.first]), items.starts[recipe.first]
-        operation = Operation(
-            Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.files.plan_path,
-            sum(items.lengths[recipe.first : recipe.last]), spec=recipe,
-        )  # fmt: skip
-        operations[operation] = files
-    return operations
-
-
-def _chunk_keep_age(session: CacheSession) -> float:
-    """Return the age in seconds up to which a stored chunk is not stored again."""
-    return _STORE_ALL if session.files.distrusted else KEEP_UNTOUCHED
-
-
-def _chunk_storer(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
-    """Return the function with which workers store a chunk."""
-    return partial(
-        store_chunk, prefix=session.base, level=session.settings.compression_level,
-        keep=_chunk_keep_age(session), headers=session.encryption_headers(),
-        local=session.local,
-    )  # fmt: skip
-
-
-def _store_chunks(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
-    """Have the new chunks made and stored; return their results."""
-    results = session.workers.carry_out(_chunk_storer(session), operations, "storing") if operations else []
-    if session.journal.outcomes.count_failed(Stage.DELETE):
-        raise session.workers.failure("a chunk cannot be stored", "; the cache stays as it was")
-    return results
 
 
 # --- the end line ---------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def store_segments(
     headers = {"content-type": "application/zstd", **session.encryption_headers()}
     session.bucket.run(
         gather_results(
-            _put_segment(session.bucket, chunk_key(session.base, each), bodies[each], headers, keep) for each in new
+            put_unless_held(session.bucket, chunk_key(session.base, each), bodies[each], headers, keep) for each in new
         )
     )
     if session.local is not None:
@@ -89,12 +89,14 @@ def _kept_segment(local: LocalChunks, segment: Segment) -> bytes | None:
     return body
 
 
-async def _put_segment(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> None:
+async def put_unless_held(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> bool:
+    """Store a segment or a chunk, unless the store has it and it is younger than ``keep`` seconds; return True if sent."""
     held = await bucket.send(requests.head_object(key))
     if held.ok and age_of(held) < keep:
-        return
+        return False
     call = requests.put_object(key, body, {"content-md5": requests.md5_header(body), **headers})
     raise_for_status(await bucket.send(call), call)
+    return True
 
 
 async def _get_segment(bucket: Bucket, key: str, segment: Segment) -> bytes:
