@@ -12,7 +12,8 @@ Paths and keys are text with ``/`` as separator. A file name that is not UTF-8 i
 times are UTC: seconds since the epoch as float, or ``mtime_ns`` as whole nanoseconds.
 """
 
-# No annotations from __future__: typing would compile each one of a named tuple, 9 us for a field.
+from __future__ import annotations
+
 import hashlib
 import os
 import stat
@@ -20,8 +21,9 @@ from array import array
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.quirks import Quirk
 
 KIN_OF_SYNC = ("sync", "apply", "undo")
@@ -328,7 +330,7 @@ class KeptTags(NamedTuple):
     tags: tuple[tuple[str, str], ...]
     modified: str
     """LastModified of the object that had them: with another one, it was written since."""
-    before: "OperationSpec | None" = None
+    before: OperationSpec | None = None
     """The operation's spec before the tags were added."""
 
 
@@ -362,7 +364,7 @@ class WrittenVersion(NamedTuple):
     """The id of the version, or of the delete marker, that the change has made."""
     before: str = ""
     """That of the version which a HEAD showed right before it; empty if none was sent, or there was no object."""
-    spec: "OperationSpec | None" = None
+    spec: OperationSpec | None = None
     """The operation's new spec; ``None``: it stays."""
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import NamedTuple
+
+from s3batch.named_tuple import NamedTuple
 
 
 class QuirkKind(StrEnum):

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3batch.errors import JournalError, SettingsError
 from s3batch.journal import Failure, Job
 from s3batch.journal import Journal as JournalFile
+from s3batch.named_tuple import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
@@ -19,6 +18,7 @@ from s3batch.archive.paths import is_below, is_inside, join_path, without_nested
 from s3batch.archive.scan import ScanProblem
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
+from s3batch.named_tuple import NamedTuple
 from s3batch.source.gitignore import Patterns
 
 _WILD = re.compile(r"[*?\[]")

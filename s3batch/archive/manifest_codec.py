@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3batch.archive import zstd
 from s3batch.archive.columns import NONE, from_planes, to_planes
@@ -32,6 +32,7 @@ from s3batch.archive.segments import (
 from s3batch.archive.tree import files_of
 from s3batch.archive.validate import Limits, check_manifest
 from s3batch.errors import ArchiveError
+from s3batch.named_tuple import NamedTuple
 
 VERSION, SEGMENTED = 1, 2
 SEGMENTED_FROM = int(os.environ.get("S3BATCH_TEST_SEGMENTED_FROM", "4096"))

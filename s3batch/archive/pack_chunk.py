@@ -17,7 +17,6 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 from s3batch.archive import zstd
 from s3batch.archive.dirfd import Directories
@@ -27,6 +26,7 @@ from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable
 from s3batch.errors import ArchiveError
 from s3batch.model import ChunkSpec, clamp_nanoseconds, fold_number
+from s3batch.named_tuple import NamedTuple
 
 SPARSE = 1
 """Flag of an item: look for holes."""

@@ -17,7 +17,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
 
 from s3batch.archive.columns import NONE, filled_column, from_planes, to_planes
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE
@@ -26,6 +25,7 @@ from s3batch.archive.msgpack import Record
 from s3batch.archive.paths import decode_names, encode_names
 from s3batch.archive.tree import HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
+from s3batch.named_tuple import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
-from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from s3batch.archive.hashing import chunk_id
 from s3batch.errors import SettingsError
+from s3batch.named_tuple import NamedTuple
 
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 

@@ -8,11 +8,11 @@ state there, but no failure.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from s3batch.errors import JobFailedError, JournalError
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, PrivateFileError
+from s3batch.named_tuple import NamedTuple
 
 
 class StateDirectory(NamedTuple):

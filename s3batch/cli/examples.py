@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from s3batch.named_tuple import NamedTuple
 
 
 class CommandExamples(NamedTuple):

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.model import COMPARE, Work
+from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.errors import EndpointError, SettingsError, SupersededError
 from s3batch.model import Attributes
+from s3batch.named_tuple import NamedTuple
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3 import requests

@@ -6,7 +6,7 @@ cannot count anything twice. It begins work in the order in which it was given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.model import (
     DELETED,
@@ -20,6 +20,7 @@ from s3batch.model import (
     Step,
     read_deleted_rows,
 )
+from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections import deque

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from s3batch.files.private import BESIDE_JOURNAL
+from s3batch.named_tuple import NamedTuple
 
 _BESIDE_PLAN = re.compile(r"|\.new-[0-9]+")
 """Suffixes of the names beside a plan: the one under which it is written."""

@@ -22,9 +22,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
-from typing import NamedTuple
 
 from s3batch.errors import JournalError
+from s3batch.named_tuple import NamedTuple
 
 OWN_DIRECTORY = ".s3batch"
 """The name of s3batch's directory in a workspace; never uploaded, cached, restored or deleted."""

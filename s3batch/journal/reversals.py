@@ -6,10 +6,10 @@ They are collected into temporary tables, so that memory does not grow with them
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.model import ListedObject
+from s3batch.named_tuple import NamedTuple
 
 _PAGE = 1000
 _TABLES = (

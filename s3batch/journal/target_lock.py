@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal.lock import JournalLock
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.endpoint_names import name_endpoint
 
 _REMEMBERED = 100

@@ -11,8 +11,8 @@ the result is unknown, and the caller has to find out more or send the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.checksums import NAMES, RunningChecksum
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_digests, multipart_etag, part_size_candidates

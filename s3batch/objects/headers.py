@@ -6,10 +6,10 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from s3batch.model import Attributes, KeptAttributes
+from s3batch.named_tuple import NamedTuple
 from s3batch.quirks import ACL, TAGS
 
 METADATA_PREFIX = "x-amz-meta-"

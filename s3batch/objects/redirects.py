@@ -7,8 +7,9 @@ name is the address visitors ask for. Its key is never an orphan, however the na
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.pattern_maps import parse_string_map
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ A key never begins with ``/`` and never holds ``.`` or ``..`` taken from the tar
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from s3batch.errors import SettingsError
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.table import Settings
 from s3batch.settings.texts import is_utf8
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.objects.own_keys import BACKUP_MARK
 from s3batch.settings.direction import S3_SCHEME, is_in_s3
 from s3batch.worker.context import BackupPlace

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.table import Settings
 from s3batch.units import Limit, parse_limit
 

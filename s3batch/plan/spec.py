@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.model import Stage
+from s3batch.named_tuple import NamedTuple
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import KeyPaths
 from s3batch.objects.own_keys import OWN

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
+from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.head import format_place, list_cache_paths
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.text import format_timestamp

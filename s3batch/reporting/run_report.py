@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from s3batch.journal import Journal, OperationRow, Sample

@@ -9,8 +9,9 @@ A form fixes where an answer ends. What it accepts is one whole response, and no
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.document_values import is_usual_copy
 
 if TYPE_CHECKING:

@@ -6,7 +6,9 @@ seconds   the timeout and 30, and one second more for each ``SLOWEST`` bytes of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request

@@ -10,8 +10,9 @@ If a store does not accept the checksum, a worker uses the next kind for all its
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of

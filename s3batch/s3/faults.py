@@ -8,9 +8,10 @@ fatal       nothing of this job can succeed (signed out, bucket gone)
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.errors import S3BatchError
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.clock import offset_of, retry_after
 from s3batch.s3.documents import decode_references
 

@@ -11,8 +11,9 @@ the general way would have accepted as well.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.clock import seconds_of
 
 if TYPE_CHECKING:

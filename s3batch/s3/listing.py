@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from s3batch.model import ListedObject
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.documents import (
     Document,
     MalformedResponseError,

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import NamedTuple
+
+from s3batch.named_tuple import NamedTuple
 
 _QUOTE = rb'(?:"|&quot;|&\#34;)'
 _BEGIN, _END = b"<Contents>", b"</Contents>"

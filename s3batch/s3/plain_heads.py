@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import clock
 from s3batch.s3.request_heads import HEAD_END
 from s3batch.s3.requests import percent_encode

@@ -9,8 +9,9 @@ response tells two bounds: the store's clock was at least ``Date`` when the resp
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.clock import seconds_of
 
 if TYPE_CHECKING:

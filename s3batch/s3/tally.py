@@ -7,8 +7,9 @@ or the store is slow. The coordinator notes its key as a doubt: see :mod:`s3batc
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3.documents import decode_references
 from s3batch.s3.faults import MALFORMED, TOO_LARGE, UNREACHABLE, RequestError
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import document_values, listing
 from s3batch.s3.documents import MalformedResponseError, parse_number
 from s3batch.s3.faults import (

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_right
-from typing import NamedTuple
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.units import parse_size
 
 TIMETABLE_HINT = "write a size such as 10MiB, or a timetable such as '08:00,2MiB 19:00,50MiB sat,off'"

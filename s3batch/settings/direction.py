@@ -13,9 +13,10 @@ place in S3 that is written. A source in S3 is reached with the settings that :f
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import SettingsError
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.endpoint_names import may_be_one_endpoint
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch import units
 from s3batch.errors import SettingsError
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings import texts
 from s3batch.settings.schema import LISTS, Form, Setting, Topic
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
+
+from s3batch.named_tuple import NamedTuple
 
 DEFAULT = "default"
 """The origin of a value that was not set."""

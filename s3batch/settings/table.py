@@ -9,15 +9,17 @@ every source; as a flag, those of :data:`GUARDS` refuse one. This module reads n
 each value came from.
 """
 
-# No annotations from __future__: typing would compile each one of a named tuple, 9 us for a field.
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
+from s3batch.named_tuple import NamedTuple
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (
@@ -642,7 +644,7 @@ class Settings(NamedTuple):
     """Absolute path of the directory for journals that ``journal`` does not name."""
     user_directory: str = ""
     """Absolute path of the user's state directory, which holds the locks of targets; empty: as ``state_directory``."""
-    build: "CIBuild | None" = None
+    build: CIBuild | None = None
     origins: Mapping[str, str] = {}
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
     filter_order: tuple[str, ...] = ()
@@ -849,7 +851,7 @@ def _is_bandwidth(value: object) -> bool:
         return False
 
 
-def _read_build_of_job(public: Any, given: Settings) -> "CIBuild":
+def _read_build_of_job(public: Any, given: Settings) -> CIBuild:
     """Return the build of a job, with the files of the step that runs now."""
     from s3batch.settings.ci_build import CIBuild  # noqa: PLC0415 - outside a CI no job has one
 

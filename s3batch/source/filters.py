@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch.files import bounded
+from s3batch.named_tuple import NamedTuple
 from s3batch.source.gitignore import Patterns, reaches_below, split_ignore_lines
 from s3batch.source.ignore_files import IgnoreFiles, is_ignore_file
 

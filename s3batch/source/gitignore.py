@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import groupby
-from typing import NamedTuple
+
+from s3batch.named_tuple import NamedTuple
 
 _PIECE = r"(?s)\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>\]?[^\]]*)\]|(?P<text>.)"
 _SPECIAL_IN_SET = r"([\\\[^&~|])"

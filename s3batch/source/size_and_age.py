@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:

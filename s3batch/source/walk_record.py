@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+from s3batch.named_tuple import NamedTuple
 
 SHOWN = 20
 """Names of one kind that a warning tells."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
+
+from s3batch.named_tuple import NamedTuple
 
 _SCP = re.compile(
     r"(?:[^/@:]+@)?(?:\[(?P<bracketed>[^\]/]+)\]|(?P<host>[^/@:\[\]]{2,})):(?P<path>[^:].*|)\Z", re.DOTALL

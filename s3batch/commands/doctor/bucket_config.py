@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from s3batch.named_tuple import NamedTuple
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:

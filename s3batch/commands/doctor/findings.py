@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.text import format_table
 from s3batch.s3 import permissions
 

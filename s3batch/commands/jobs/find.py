@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
@@ -25,6 +25,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Job, Journal
 from s3batch.model import JobState, State
+from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.head import format_place
 from s3batch.reporting.text import format_timestamp
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.jobs.find import find_jobs, find_journals
 from s3batch.commands.jobs.show import choose_job
@@ -25,6 +25,7 @@ from s3batch.errors import (
 )
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
+from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.publish import publish_document
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings

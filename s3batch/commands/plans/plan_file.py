@@ -16,7 +16,7 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import JobFailedError, JournalError, SettingsError
 from s3batch.files.private import PrivateFileError, open_private_file
@@ -32,6 +32,7 @@ from s3batch.model import (
     SourceObject,
     Stamp,
 )
+from s3batch.named_tuple import NamedTuple
 from s3batch.worker.delete_check import modified_ns
 
 if TYPE_CHECKING:

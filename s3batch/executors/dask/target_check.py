@@ -11,10 +11,10 @@ import os
 import secrets
 import socket
 from contextlib import suppress
-from typing import NamedTuple
 
 from s3batch.files.beneath import write_all
 from s3batch.files.tree import TEMPORARY, TargetTree
+from s3batch.named_tuple import NamedTuple
 
 _MOST = 256
 """Bytes of a probe."""

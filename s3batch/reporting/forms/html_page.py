@@ -12,9 +12,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3batch.model import JobState
+from s3batch.named_tuple import NamedTuple
 from s3batch.reporting import plots
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.problems import Problem
