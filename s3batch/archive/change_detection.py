@@ -41,6 +41,8 @@ class Survey:
     """Rows to be hashed before the packing is planned."""
     assumed: list[int] = field(default_factory=list)
     """Rows whose hash is assumed and was not computed: size and mtime are those of the base."""
+    lost: frozenset[bytes] = frozenset()
+    """Ids of chunks of the base that the store lost: what lies in them is packed again."""
 
     def learn(self, row: int, digest: bytes) -> None:
         """Take a content hash."""

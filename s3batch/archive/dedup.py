@@ -43,7 +43,8 @@ def choose_reuse(survey: Survey) -> Reuse:
     if survey.base:
         strangers = _by_content(survey, survey.base, strangers, reuse)
         used = _Usage(survey.base, reuse.rows)
-        dropped = used.not_worth_keeping()
+        lost = {number for number, identity in enumerate(survey.base.chunks.all_ids()) if identity in survey.lost}
+        dropped = used.not_worth_keeping() | lost
         strangers = sorted([*strangers, *_release_chunks(survey.base, reuse.rows, dropped)])
         reuse.kept = sorted(used.chunks() - dropped)
     _by_each_other(survey, strangers, reuse)

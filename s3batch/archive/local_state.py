@@ -106,6 +106,13 @@ class EncodedState:
         """Return whether nothing below the roots can have changed since. False may also mean "unknown"."""
         return self._record.walk == found.fingerprint() and are_settled(found, self._record.taken_ns)
 
+    def ids(self) -> list[bytes]:
+        """Return the ids of all chunks and segments; none if the state is damaged or over the limits."""
+        try:
+            return EncodedManifest(self.stored, self._limits).sums().ids
+        except ArchiveError:
+            return []
+
     def state(self) -> LocalState | None:
         """Return the whole state, or ``None`` if it is damaged or over the limits."""
         record = self._record

@@ -153,12 +153,18 @@ def write_items(path: str, survey: Survey, items: PackItems, workspace: str, roo
         "mtime": array("q", [tree.mtimes[row] for row in rows]),
         "ctime": array("q", [found.ctimes[row] for row in rows]),
         "flags": bytes(SPARSE if row in found.sparse else 0 for row in rows),
-        "known": bytes(survey.base.chunks.ids) if survey.base else b"",
+        "known": b"".join(_known_ids(survey)),
         **names_columns("names", names),
         **names_columns("dirs", paths),
         **names_columns("roots", [workspace, *found.places.anchored(roots)]),
     }
     write_table(path, columns, {})
+
+
+def _known_ids(survey: Survey) -> Iterator[bytes]:
+    """Yield the ids of chunks that need not be made again."""
+    ids = survey.base.chunks.all_ids() if survey.base else ()
+    return (identity for identity in ids if identity not in survey.lost)
 
 
 def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:

@@ -29,6 +29,7 @@ from s3batch.cache.lookup import (
     still_there,
     touch_manifest,
 )
+from s3batch.cache.lost_chunks import look_for_lost
 from s3batch.cache.object_keys import parse_manifest_key
 from s3batch.cache.publish import evict_older, mark_root, publish_manifest, put_under
 from s3batch.cache.run import CacheOutcome
@@ -91,10 +92,12 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
     if session.files.distrusted:
         return _rebuild_from(session, found, state, None)
     base = _find_base(session, state)
+    if base is not None:
+        look_for_lost(session, [*base.manifest.chunks.all_ids(), *base.segments])
     if base is None or base.key != session.names.own:
         return _rebuild_from(session, found, state, base)
     same = state is not None and base.etag == state.etag and nothing_changed(found, state)
-    if same and not keys_lacking(session, base, base.stored):
+    if same and not session.lost and not keys_lacking(session, base, base.stored):
         return _keep_unchanged(session, found, base)
     return _rebuild_from(session, found, state, base)
 
@@ -106,7 +109,9 @@ def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTr
     if not untouched or not remembered.is_of(found):
         return None
     seen = still_there(session, remembered)
-    return None if seen is None or keys_lacking(session, seen, remembered.stored) else seen
+    if seen is None or keys_lacking(session, seen, remembered.stored) or look_for_lost(session, remembered.ids()):
+        return None
+    return seen
 
 
 def _keep_unchanged(session: CacheSession, found: ScannedTree, base: SeenObject) -> CacheOutcome:
@@ -127,7 +132,7 @@ def _all_keys_stay(session: CacheSession) -> bool:
         session.settings.cache_secret or any(map(session.files.is_rejected, session.names.owns)),
     )
     if not doubtful:
-        return all(head_of(session.bucket, key) is not None for key in owns)
+        return all(head_of(session.bucket, key) is not None for key in owns) and _is_ours_whole(session)
     try:
         stays = all(look_up_key(session, key, session.files.state()) is not None for key in owns)
     except RequestError as error:
@@ -140,6 +145,17 @@ def _all_keys_stay(session: CacheSession) -> bool:
     if stays:
         session.files.trust_again()
     return stays
+
+
+def _is_ours_whole(session: CacheSession) -> bool:
+    """Return False if the cache that this machine knows lies under a key, and the store lost a chunk of it."""
+    remembered = session.files.remembered()
+    if remembered is None or remembered.key not in session.names.owns or still_there(session, remembered) is None:
+        return True
+    if not look_for_lost(session, remembered.ids()):
+        return True
+    session.files.reject(remembered.key)
+    return False
 
 
 def _find_base(session: CacheSession, state: LocalState | None) -> ManifestHit | None:
@@ -220,6 +236,7 @@ def _rebuild_from(
     settings, own = session.settings, session.names.own
     keep_unread(found.problems, base.manifest if base else None)
     looked = survey_changes(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
+    looked.lost = session.lost or frozenset()
     _hash_files(session, looked)
     plan = pack_plan.plan_packing(looked)
     pack_plan.write_items(session.files.plan_path, looked, plan.items, session.workspace, found.roots)
@@ -232,7 +249,7 @@ def _rebuild_from(
     results += store_changed_again(session, plan, results)
     done = _assemble(session, found, base, plan, results)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
-    kept = base if same else None
+    kept = base if same and not session.lost else None
     missing = keys_lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
     named, segments = (
         (kept.manifest, StoredSegments((), kept.segments))
@@ -287,7 +304,8 @@ def _store_new_segments(
     session: CacheSession, done: Assembled, base: ManifestHit | None
 ) -> tuple[Manifest, StoredSegments]:
     """Store the segments that the new manifest does not share with the base."""
-    known = base.segments if base is not None else {}
+    lost = session.lost or ()
+    known = {each: body for each, body in base.segments.items() if each not in lost} if base is not None else {}
     return done.manifest, store_segments(session, done.manifest, known, chunk_keep_age(session))
 
 

@@ -37,6 +37,8 @@ class CacheSession:
     plan: list[dict[str, str]] = field(default_factory=list)
     """The operations of a dry run, for its JSON document."""
 
+    lost: frozenset[bytes] | None = None
+    """Ids of chunks that the store lost; ``None`` before a rebuild has looked."""
     local: LocalChunks | None = None
     """The directory of the runner that keeps chunks, if it is set and of use."""
     _said: set[str] = field(default_factory=set)

@@ -100,13 +100,13 @@ def test_unchanged_segments_are_sent_neither_after_a_rebuild_nor_after_a_restore
         assert not old & set(new)
 
 
-def test_a_step_with_nothing_to_do_asks_once_and_fetches_no_segment(small_segments, cached, step, fake):
+def test_a_step_with_nothing_to_do_looks_at_the_cache_and_fetches_no_segment(small_segments, cached, step, fake):
     cached("main", FILES)
     settle()
 
-    for word in ("rebuild", "restore"):
+    for word, requests in (("rebuild", ["HeadObject", "ListObjectsV2"]), ("restore", ["HeadObject"])):
         assert step(word).code == 0
-        assert [seen.name for seen in fake.requests] == ["HeadObject"]
+        assert [seen.name for seen in fake.requests] == requests
 
 
 def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace, fake, monkeypatch):
@@ -118,7 +118,7 @@ def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace,
     monkeypatch.setattr(EncodedState, "state", None)
 
     assert step("rebuild").code == 0
-    assert [seen.name for seen in fake.requests] == ["HeadObject"]
+    assert [seen.name for seen in fake.requests] == ["HeadObject", "ListObjectsV2"]
 
 
 def test_segments_that_are_stored_are_not_sent_again(small_segments, cached, step, bucket, workspace, fake):
