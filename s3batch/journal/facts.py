@@ -150,9 +150,10 @@ class ObjectFacts:
 
         Each comes with LastModified of the object if S3 was asked, else 0.
         """
-        settled, since = int((self._current.job.started - _YOUNG) * 1e9), self._listing.since
+        keys = [file.key for (file, _), _ in files]
+        settled, since = int((self._current.job.started - _YOUNG) * 1e9), self._listing.since_for(keys)
         values = []
-        plain = make_all_bindable([file.key for (file, _), _ in files])
+        plain = make_all_bindable(keys)
         for ((_, key, (_, size, mtime, ctime, device, inode), etag, _), fingerprint), date in files:
             trusted, bound = ctime if ctime < settled else 0, key if plain else make_bindable(key)
             values.append((size, mtime, trusted, device, inode, fingerprint, date, date, bound, since, etag))

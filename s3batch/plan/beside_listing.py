@@ -1,12 +1,14 @@
-"""Decisions beside the listing: unchanged files are told while it goes on, and all others wait for its end.
+"""Decisions beside the listing: unchanged files are told and alike ones compared while it goes on; the others wait.
 
     listing ─ a page ─> rows of the journal, final up to the page's last key
-    walk ──── a batch ─> its keys are behind that key ─ unchanged ──> decided
-                                                      └ any other ──> put off until the listing is complete
-                      └> its keys are beyond it ──────────────────> the next page first
+    walk ──── a batch ─> its keys are behind that key ─ unchanged ──────> decided
+                                                      ├ perhaps equal ──> compared with its object by a worker
+                                                      └ any other ──────> put off until the listing is complete
+                      └> its keys are beyond it ──────────────────────> the next page first
 
-Both go in about the same order, so one core can list while another walks. Nothing is sent, compared or deleted before
-the listing is complete. A listing in no order, or many files put off, only means that it is read to its end first.
+Both go in about the same order, so one core can list while others walk and compare. A file that is new waits for the
+end of the listing, and so does each delete. A listing in no order, or many files put off, only means that it is read to
+its end first.
 """
 
 from __future__ import annotations
@@ -43,10 +45,10 @@ class BesideListing:
         self._ahead = ahead
         self._count = 0
         """Files put off."""
-        self._may = wanted.settings.trust_journal and not wanted.settings.list_digest
+        self._may = not wanted.settings.list_digest
 
     def steps(self, listing: Iterator[None], take: Callable[[FileBatch, Sequence[str]], FileBatch]) -> Iterator[None]:
-        """Record the listing to its end; ``take`` decides unchanged files of a batch with these keys, and returns the others."""
+        """Record the listing to its end; ``take`` decides what it can of a batch with these keys, and returns the others."""
         batch, keys, last = None, list[str](), b""
         is_listed = self._journal.objects.listing.has_reached
         while True:

@@ -100,6 +100,8 @@ class Planner:
         """True if the filters have left no file of the source."""
         self.compare: Callable[[list[Comparison]], None] | None = None
         """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
+        self.knows_listed: Callable[[], bool] = lambda: True
+        """Returns whether all that will be known of the objects listed so far is known: then files may be compared."""
         self.events = events or EventStream()
         """Hears of failures."""
         self._oversized: list[WalkProblem] = []
@@ -137,7 +139,11 @@ class Planner:
             seen.see(batch.paths)
             return self._take_unchanged(batch, keys, bulk)
 
-        yield from beside.steps(listing, take)
+        def take_beside(batch: FileBatch, keys: Sequence[str]) -> FileBatch:
+            left = take(batch, keys)
+            return self._take_alike(left, bulk)[0] if self.knows_listed() else left
+
+        yield from beside.steps(listing, take_beside)
         for batch in beside.put_off:
             add(self._decide_batch(batch, bulk))
             yield
@@ -204,12 +210,20 @@ class Planner:
 
     def _decide_batch(self, batch: FileBatch, bulk: BulkDecision) -> list[Operation]:
         """Return the operations of files; ``bulk`` has files compared."""
-        if not len(batch):
-            return []
+        left, planned = self._take_alike(batch, bulk)
+        return self._decide_left(left.make_files(), planned, left.sizes)
+
+    def _take_alike(self, batch: FileBatch, bulk: BulkDecision) -> tuple[FileBatch, set[str]]:
+        """Have files compared that are probably equal to their objects.
+
+        Return the other files, and the keys that a dead job has planned an operation for.
+        """
         keys = self.wanted.keys(batch.paths)
         planned = self._claim(keys)
         left = batch if planned else bulk.have_compared(batch, keys)
-        return self._decide_left(left.make_files(), planned, batch.sizes)
+        if count := len(batch) - len(left):
+            self.journal.jobs.add_tally(files=count, bytes=sum(batch.sizes) - sum(left.sizes))
+        return left, planned
 
     def _decide(self, files: Sequence[SourceEntry]) -> list[Operation]:
         """Return the operations of some :class:`SourceEntry`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_journal_trust import KEYS, QUICK
-from tests.rig.fake_s3 import FakeS3, Reply, Stored, error
+from tests.rig.fake_s3 import FakeS3, Reply, Seen, Stored, error
 
 OBJECTS = 4500
 
@@ -121,3 +123,49 @@ def test_a_machine_without_a_journal_lists_by_the_keys_of_the_manifest(call, wor
         sorted(start for start in asked if start.removeprefix("site/").isdigit()) == starts
     )  # those before deletes differ
     assert fetched == ["site/.s3batch/manifest"]
+
+
+FILES = 1200
+PATIENCE = 20
+"""Seconds for which the store holds the second page at most."""
+
+
+def test_files_are_compared_with_the_objects_listed_so_far(call, workspace: Path) -> None:
+    compared = threading.Event()
+
+    def hold_second_page(request: Seen) -> Reply | None:
+        if request.name == "HeadObject":
+            compared.set()
+        waits = "continuation-token" in request.query and not compared.wait(PATIENCE)
+        return Reply(403, body=error("AccessDenied", "no file was compared")) if waits else None
+
+    (workspace / "tree").mkdir()
+    for number in range(FILES):
+        (workspace / "tree" / f"{number:05d}").write_text(f"content {number}")
+    with FakeS3() as store:
+
+        def sync(journal: str, *flags: str) -> dict:
+            ran = call(
+                "sync", "tree", "s3://b/site", "--json", "--journal", journal, *flags,
+                env={**KEYS, **QUICK, "S3BATCH_ENDPOINT_URL": store.url},
+            )  # fmt: skip
+            assert ran.code == 0, ran.err
+            return ran.json
+
+        sync("one.db", "--object-manifest")
+        (workspace / "tree" / "00000").write_text("something else")
+        (workspace / "tree" / "00000 new").write_text("something new")
+        store.meddle = hold_second_page
+        fresh = sync("two.db")
+        store.meddle = lambda _: None
+        store.requests.clear()
+        again = sync("two.db")
+        requests_again = {each.name for each in store.requests}
+        store.requests.clear()
+        sync("three.db", "--object-manifest")
+        requests_with_manifest = Counter(each.name for each in store.requests)
+
+    assert (fresh["files"], fresh["unchanged"]) == (FILES + 1, FILES - 1)
+    assert {kind: each["done"] for kind, each in fresh["operations"].items() if each["done"]} == {"upload": 2}
+    assert (again["unchanged"], requests_again) == (FILES + 1, {"ListObjectsV2"})
+    assert requests_with_manifest == Counter(ListObjectsV2=2, GetObject=1, HeadObject=2, PutObject=1)

@@ -170,7 +170,7 @@ class SyncJob(DirectionJob):
         planning = self.make_planner()
         planning.start_fork = start_beside
         if self.may_compare_in_bulk():
-            planning.compare = coordinator.compare
+            planning.compare, planning.knows_listed = coordinator.compare, self._knows_listed
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
         self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
@@ -341,6 +341,10 @@ class SyncJob(DirectionJob):
             if self._page_ends is not None:
                 return self._page_ends.guess
         return self.journal.objects.listing.guess_page_end
+
+    def _knows_listed(self) -> bool:
+        """Return whether the journal knows of the objects listed so far what it will know at the end of the listing."""
+        return not self.settings.object_manifest
 
     def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Record the listing, a page at each step."""
