@@ -19,7 +19,8 @@ from s3batch.journal.database import make_all_bindable, make_bindable
 from s3batch.settings.s3_limits import LISTING_PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from s3batch.journal.database import Database
     from s3batch.journal.transaction import Transaction
@@ -32,6 +33,12 @@ INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), 
 ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
 """
+_RECORD_KNOWN = """
+INSERT INTO object (key, size, etag, modified, listed, known_etag, known_size, written, fingerprint, local_size, checksum,
+    local_mtime_ns, local_inode)
+VALUES (CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+"""
+_IS_NEW = "SELECT NOT EXISTS (SELECT 1 FROM object WHERE key > CAST(? AS TEXT) AND key <= CAST(? AS TEXT))"
 _BETWEEN = "key > CAST(? AS TEXT) AND key <= CAST(? AS TEXT) AND listed >= ?"
 _RECORDED = f"SELECT key, size, etag, modified FROM object WHERE {_BETWEEN} ORDER BY key LIMIT ?"  # noqa: S608 - constants
 _PAGE_END = "SELECT key FROM object WHERE key > CAST(? AS TEXT) AND listed >= ? ORDER BY key LIMIT 2 OFFSET ?"
@@ -77,6 +84,29 @@ class CurrentListing:
             if not (self._in_order and self._record_in_order(objects)):
                 self._give_up_order()
                 self.write(objects)
+
+    def record_first(self, objects: Sequence[ListedObject], facts: Mapping[str, tuple[Any, ...]]) -> bool:
+        """Record the next page where the journal has no row about its keys, each row with its fact if it has one.
+
+        ``facts`` has by key the columns from ``key`` to ``checksum`` of :data:`s3batch.journal.facts.FactRow`. Return
+        false, with nothing recorded, for any other page. Part of a batch.
+        """
+        keys = [_encode_for_order(each.key) for each in objects]
+        if not (self._in_order and keys and self._reached < keys[0] and all(map(bytes.__lt__, keys, keys[1:]))):
+            return False
+        if not self._store.value(_IS_NEW, (self._reached, keys[-1])):
+            return False
+        known, others, number = [], [], self.number
+        for each, key in zip(objects, keys, strict=True):
+            fact = facts.get(each.key)
+            if fact is not None and fact[1] == each.etag:
+                known.append((key, each.size, each.etag, each.modified, number, *fact[1:]))
+            else:
+                others.append(each)
+        self._store.execute_many(_RECORD_KNOWN, known)
+        self.write(others)
+        self.shown, self._reached = self.shown + len(objects), keys[-1]
+        return True
 
     def complete(self) -> None:
         """End the listing: what it has not shown is not in the bucket."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from s3batch.journal.database import Database
     from s3batch.journal.objects import Objects
     from s3batch.journal.transaction import Transaction
-    from s3batch.model import Comparison
+    from s3batch.model import Comparison, ListedObject
 
 _YOUNG = 2.0
 """Seconds: the coarsest tick of a file system's clock (FAT's). No ctime tells two changes within it apart."""
@@ -115,6 +115,10 @@ ORDER BY key LIMIT ?
 _WRITTEN_BY = f"SELECT key FROM object WHERE key IN ({KEYS}) AND writer IN ({{jobs}})"  # noqa: S608 - constants
 
 
+FactRow = tuple[str, str, int, float, str, int, str]
+"""A fact about an object's content: key, ETag, size, written, fingerprint, size of the file, checksum."""
+
+
 class ObjectFacts:
     """The columns of a fact. Every method that writes commits, unless a batch is open."""
 
@@ -169,9 +173,17 @@ class ObjectFacts:
         query = _WRITTEN_BY.format(jobs=", ".join(map(str, jobs)))
         return {row[0] for batch in batch_keys(keys) for row in self._store.rows(query, batch)}
 
+    def record_known(self, objects: Sequence[ListedObject], facts: Sequence[FactRow]) -> None:
+        """Record a page of the listing with another journal's facts about its objects, as far as they are the same ones."""
+        with self._transaction.batch():
+            if facts and self._listing.record_first(objects, {row[0]: row for row in facts}):
+                return
+            self._objects.record_listing(objects)
+            self.take_facts([(row[0], make_known_object(row)) for row in facts])
+
     def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
-        since = self._listing.since
+        since = self._listing.since_for([key for key, _ in facts])
         values = [
             (
                 known.etag, known.size, known.local.size, *rows.make_stamp_values(known.local), known.written,
@@ -188,6 +200,12 @@ class ObjectFacts:
         while page := self._store.rows(_CURRENT, (low, high, self._listing.since, job, PAGE)):
             yield [(row[0], decode_known_object(row[1:])) for row in page]
             low = make_bindable(page[-1][0] + "\0")
+
+
+def make_known_object(row: FactRow) -> KnownObject:
+    """Return the fact of a row. It tells of no file of this machine: only its content is known."""
+    _, etag, size, written, fingerprint, local_size, checksum = row
+    return KnownObject(etag, size, Stamp(FILE, local_size), written, fingerprint, checksum)
 
 
 def decode_known_object(row: tuple[Any, ...]) -> KnownObject:

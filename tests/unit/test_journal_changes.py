@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from s3batch.journal import Journal
+from s3batch.journal.facts import FactRow, make_known_object
 from s3batch.journal.limits import JournalLimits
 from s3batch.model import Kind, KnownObject, ListedObject, Operation, Reason, Result, State
 from tests.rig.stamps import stamp
@@ -139,3 +143,53 @@ def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> N
     known = journal.objects.look_up(["t/a"])["t/a"][1]
     assert known is not None
     assert (known.written, known.local) == (50.0, stamp(3, 9, 8))
+
+
+NAMES = [f"t/{name}" for name in ("a", "b", "caf\udce9", "é", "\U0001f600")]
+FACTS: list[FactRow] = [
+    (name, f"e{at}", 3, 40.0 + at, "f", 3 + at, "") for at, name in enumerate(NAMES) if name != "t/b"
+]
+"""In the order of SQLite and S3, one of them not UTF-8."""
+
+
+def list_with_facts(path: str, pages: list[list[ListedObject]], before: list[ListedObject], *, at_once: bool) -> list:
+    with Journal.open(path) as journal:
+        begin(journal)
+        if before:
+            listed(journal, *before)
+        journal.objects.begin_listing()
+        for page in pages:
+            if at_once:
+                journal.facts.record_known(page, [row for row in FACTS if row[0] in {each.key for each in page}])
+            else:
+                journal.objects.record_listing(page)
+        journal.objects.complete_listing()
+        if not at_once:
+            journal.facts.take_facts([(row[0], make_known_object(row)) for row in FACTS])
+        assert journal.objects.count_listed() == len({each.key for page in pages for each in page})
+    with closing(sqlite3.connect(path)) as store:
+        store.text_factory = bytes
+        return store.execute("SELECT * FROM object ORDER BY key").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("changed", "before", "order"),
+    [
+        pytest.param({}, [], (0, 1, 2, 3, 4), id="of a new journal"),
+        pytest.param({2: "other"}, [], (0, 1, 2, 3, 4), id="of another object"),
+        pytest.param({}, [0, 2, 4], (0, 1, 2, 3, 4), id="of objects that are known"),
+        pytest.param({}, [3], (0, 1, 2, 3), id="of a journal with a later row"),
+        pytest.param({}, [], (4, 3, 2, 1, 0), id="in another order"),
+        pytest.param({}, [], (0, 1, 1, 2), id="listed twice"),
+    ],
+)
+def test_facts_recorded_with_their_page_are_as_those_taken_after_it(tmp_path, changed, before, order) -> None:
+    objects = [ListedObject(name, 3, changed.get(at, f"e{at}"), 40.0) for at, name in enumerate(NAMES)]
+    pages = [[objects[at] for at in order[:2]], [objects[at] for at in order[2:]], []]
+    known = [objects[at] for at in before]
+
+    together = list_with_facts(str(tmp_path / "one.db"), pages, known, at_once=True)
+    apart = list_with_facts(str(tmp_path / "two.db"), pages, known, at_once=False)
+
+    assert together == apart
+    assert any(b"e0" in row for row in together)

@@ -41,7 +41,7 @@ from s3batch.worker.delete_check import DeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from s3batch.commands.sync.object_manifest import PageEnds
+    from s3batch.commands.sync.object_manifest import EarlyManifest
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
     from s3batch.coordinator.job_description import Document
@@ -100,8 +100,8 @@ class SyncJob(DirectionJob):
         """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
         self.paths = paths
         """The list of files that was read; a resumed job finds it in the journal."""
-        self._page_ends: PageEnds | None = None
-        """What guesses the pages of the listing, if the manifest does."""
+        self._early: EarlyManifest | None = None
+        """The object manifest, if it is read beside the listing."""
 
     @property
     def bucket(self) -> Bucket:
@@ -335,16 +335,16 @@ class SyncJob(DirectionJob):
     def _choose_guess(self) -> Callable[[str], str | None]:
         """Return what guesses the ends of pages: the last listing, or the manifest of the last one of another machine."""
         if self.settings.object_manifest:
-            from s3batch.commands.sync.object_manifest import guess_page_ends  # noqa: PLC0415 - few jobs keep one
+            from s3batch.commands.sync.object_manifest import begin_manifest  # noqa: PLC0415 - few jobs keep one
 
-            self._page_ends = guess_page_ends(self.wanted, self.journal, self.bucket)
-            if self._page_ends is not None:
-                return self._page_ends.guess
+            self._early = begin_manifest(self.wanted, self.journal, self.bucket)
+            if self._early is not None:
+                return self._early.guess
         return self.journal.objects.listing.guess_page_end
 
     def _knows_listed(self) -> bool:
         """Return whether the journal knows of the objects listed so far what it will know at the end of the listing."""
-        return not self.settings.object_manifest
+        return not self.settings.object_manifest or (self._early is not None and self._early.is_used)
 
     def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Record the listing, a page at each step."""
@@ -353,16 +353,19 @@ class SyncJob(DirectionJob):
         if self.settings.list_digest:
             return  # not complete: nothing counts as absent
         for page in pages:
-            self.journal.objects.record_listing(page.objects)
+            if self._early is not None:
+                self._early.record_listing(page.objects)
+            else:
+                self.journal.objects.record_listing(page.objects)
             reach_failpoint("listed-page")
             yield
         self.journal.objects.complete_listing()
         reach_failpoint("listed")
         if self.settings.object_manifest:
-            from s3batch.commands.sync.object_manifest import fetch_manifest  # noqa: PLC0415 - few jobs keep one
+            from s3batch.commands.sync.object_manifest import complete_manifest  # noqa: PLC0415 - few jobs keep one
 
-            early, self._page_ends = self._page_ends.answer if self._page_ends else None, None
-            fetch_manifest(self.wanted, self.journal, self.bucket, early)
+            complete_manifest(self.wanted, self.journal, self.bucket, self._early)
+            self._early = None
         self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------
