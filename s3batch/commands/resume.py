@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
-from s3batch.coordinator import journal_trust
+from s3batch.coordinator import history, journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.journal import Journal
 from s3batch.model import KIN_OF_SYNC, Stage
@@ -13,7 +14,7 @@ from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
-from s3batch.settings.direction import names_store
+from s3batch.settings.direction import Direction, find_direction, names_store
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def run_resume(settings: Settings, output: Output, carry_on: CarryOn) -> int:
     unreadable: list[JournalError] = []
     jobs = find_jobs(settings, output, unreadable, counted=False)
     if settings.all_jobs:
-        return _finish_all(_resumable_jobs(jobs), settings, output, carry_on)
+        return _finish_all(_resumable_jobs(jobs, settings), settings, output, carry_on)
     found = (
         _named_jobs(settings, jobs)
         if settings.job
-        else _choose_unfinished(settings, _resumable_jobs(jobs), jobs, output)
+        else _choose_unfinished(settings, _resumable_jobs(jobs, settings), jobs, output)
     )
     if found is not None:
         return _continue_job(found, settings, output, carry_on)
@@ -66,7 +67,18 @@ def _continue_job(found: FoundJob, settings: Settings, output: Output, carry_on:
         f"{format_date(job.started)}, {_words_left(found)}"
     )
     again = begun._replace(journal=found.journal, job=job.id, json=settings.json)
+    if journal_trust.may_journal_decide(found.journal, settings) and not settings.plugin:
+        again = _keep_directory(again, job)
     return carry_on(again, output)
+
+
+def _keep_directory(again: Settings, job: Job) -> Settings:
+    """Return the settings of a resume with the directory of its download: a link given as target may lead elsewhere now."""
+    directory = history.find_local_target(job)
+    is_elsewhere = find_direction(again) is Direction.DOWNLOAD and directory not in {
+        "", os.path.realpath(again.at_workspace(again.target)),
+    }  # fmt: skip
+    return again._replace(target=directory) if is_elsewhere else again
 
 
 def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, carry_on: CarryOn) -> int:
@@ -95,15 +107,19 @@ def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, ca
     return worst
 
 
-def _resumable_jobs(jobs: Sequence[FoundJob]) -> list[FoundJob]:
-    """Return the jobs that can be resumed, the newest first: of each target only the last to begin."""
+def _resumable_jobs(jobs: Sequence[FoundJob], settings: Settings) -> list[FoundJob]:
+    """Return the jobs that can be resumed, the newest first: of each target only the last to begin, in any journal."""
     newest: dict[tuple[str, ...], FoundJob] = {}
     for each in jobs:
         job = each.job
         place = ("sync",) if job.command in KIN_OF_SYNC else (job.command, job.source)
         newest.setdefault((*place, job.target, job.endpoint), each)
-    left = [each for each in newest.values() if each.leaves_work]
+    left = [each for each in newest.values() if each.leaves_work and not _is_overtaken_sync(each.job, settings)]
     return [each for each in left if each.state != RUNNING] or left
+
+
+def _is_overtaken_sync(job: Job, settings: Settings) -> bool:
+    return job.command in KIN_OF_SYNC and history.is_overtaken(job, settings)
 
 
 def _named_jobs(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
@@ -118,7 +134,7 @@ def _named_jobs(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
             f"nothing to resume: job {settings.job} failed before anything was planned",
             hint="correct what failed and begin a new sync",
         )
-    later = next((each for each in _resumable_jobs(jobs) if _is_later(each.job, found.job)), None)
+    later = next((each for each in _resumable_jobs(jobs, settings) if _is_later(each.job, found.job)), None)
     if later is not None:
         raise SettingsError(f"nothing to resume: job {settings.job} is superseded by job {later.job.id}")
     return found

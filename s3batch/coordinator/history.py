@@ -19,6 +19,8 @@ from s3batch.journal import Journal, TargetLock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.journal import Job
+    from s3batch.journal.target_lock import LastJob
     from s3batch.objects.target import Target
     from s3batch.settings.table import Settings
 
@@ -71,13 +73,35 @@ def _rename_old_journal(old: str, path: str) -> None:
         private.rename_file(old, path)
 
 
+def find_local_target(job: Job) -> str:
+    """Return the directory to which the target of a download leads now; empty for a target in a bucket.
+
+    Since the job began, the directory may have moved and a link may stand in its place.
+    """
+    return os.path.realpath(job.target) if os.path.isabs(job.target) else ""
+
+
+def is_overtaken(job: Job, settings: Settings) -> bool:
+    """Return whether a later job to the target of a sync has begun since, in any journal."""
+    place = find_local_target(job)
+    lock = TargetLock(settings.lock_directories(), "" if place else job.endpoint, place or job.target)
+    return _find_overtaking(job, lock) is not None
+
+
+def _find_overtaking(job: Job, lock: TargetLock) -> LastJob | None:
+    last = lock.last()
+    if last is None or last.id == job.id:
+        return None
+    return last if job.id in last.earlier or last.began > job.started else None
+
+
 def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
     """Raise SettingsError if a later job to its target has begun since, in any journal."""
-    last = lock.last() if job else None
-    if last is None:
+    if not job:
         return
     found = journal.jobs.find(job)
-    if found.id in last.earlier or (found.id != last.id and last.began > found.started):
+    last = _find_overtaking(found, lock)
+    if last is not None:
         raise SettingsError(
             f"nothing to resume: job {found.id} is superseded by job {last.id}, which began later at the same target "
             f"(journal {last.journal})",

@@ -82,7 +82,9 @@ class Jobs:
         with self._transaction.batch():
             dead = self._table.find_unfinished(command, target, endpoint, None if plan else source)
             if continues and continues not in {each.id for each in dead[-1:]}:
-                raise SettingsError(f"nothing to resume: job {continues} is {self._table.find(continues).state}")
+                left = self._table.find(continues)
+                why = f"was begun at {left.target}, not at {target}" if left.target != target else f"is {left.state}"
+                raise SettingsError(f"nothing to resume: job {continues} {why}")
             taken = [each for each in dead[-1:] if plan and each.plan == plan and not self._is_rehearsal]
             goes_on_deleting = bool(taken) and taken[0].stage == Stage.DELETE and not deletes_anew
             columns = {

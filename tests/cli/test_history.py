@@ -124,10 +124,68 @@ def test_nor_by_its_id_nor_where_the_newer_one_has_another_journal(sync, call, s
     newer = sync("release42", "s3://b/site", "--json", "--journal", "other.db").json["job"]
     store.forget()
 
-    for words in ([], [old]):
-        resumed = call("resume", *words, env=ENV)
-        assert (resumed.code, store.requests) == (2, []), resumed.err
-        assert f"superseded by job {newer}" in resumed.err
+    named = call("resume", old, env=ENV)
+    bare = call("resume", env=ENV)
+
+    assert (named.code, bare.code, store.requests) == (2, 0, []), named.err + bare.err
+    assert f"superseded by job {newer}" in named.err
+    assert "no unfinished job" in bare.err, "it is not offered"
+
+
+@pytest.fixture
+def fetch(call, store, workspace):
+    """``fetch(target, fails=...)`` of two objects, one of which the store refuses."""
+    for key in ("p/a", "p/b"):
+        store.objects.setdefault("b", {})[key] = Stored(b"new", '"22af645d1859cb5ca6da0c484f1f37ea"', {})
+
+    def run(target: str, *, fails: bool):
+        def refuse(seen):
+            return Reply(403, body=error("AccessDenied")) if (seen.name, seen.key) == ("GetObject", "p/b") else None
+
+        store.meddle = refuse if fails else lambda _: None
+        ran = call("sync", "s3://b/p", target, "--endpoint-url", store.url, env=ENV)
+        store.meddle = lambda _: None
+        assert ran.code == int(fails), ran.err
+        return ran
+
+    return run
+
+
+def test_a_download_is_resumed_where_its_directory_has_moved_and_a_link_leads_to_it(fetch, call, workspace):
+    fetch("site", fails=True)
+    (workspace / "site").rename(workspace / "moved")
+    (workspace / "site").symlink_to("moved")
+
+    resumed = call("resume", env=ENV)
+
+    assert resumed.code == 0, resumed.err
+    assert (workspace / "moved/b").read_bytes() == b"new"
+    assert "no unfinished job" in call("resume", env=ENV).err
+
+
+def test_a_download_is_resumed_in_the_directory_that_its_link_led_to(fetch, call, workspace):
+    for name in ("one", "two"):
+        (workspace / name).mkdir()
+    (workspace / "site").symlink_to("one")
+    fetch("site", fails=True)
+    (workspace / "site").unlink()
+    (workspace / "site").symlink_to("two")
+
+    resumed = call("resume", env=ENV)
+
+    assert resumed.code == 0, resumed.err
+    assert [(workspace / name / "b").exists() for name in ("one", "two")] == [True, False]
+
+
+def test_a_download_is_superseded_by_one_through_a_link_to_its_directory(fetch, call, workspace):
+    fetch("site", fails=True)
+    (workspace / "site").rename(workspace / "moved")
+    (workspace / "site").symlink_to("moved")
+    fetch("site", fails=False)
+
+    resumed = call("resume", env=ENV)
+
+    assert (resumed.code, "no unfinished job" in resumed.err) == (0, True), resumed.err
 
 
 def test_resume_says_which_job_it_is(sync, call, store, workspace):

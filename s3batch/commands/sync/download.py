@@ -116,8 +116,10 @@ def begin_download(
 
 def begin_download_row(runner: JobRunner, wanted: DownloadSpec, plan: str) -> None:
     """Begin a download in the journal, with a digest or the name of its plan."""
+    begun = runner.journal.jobs.find(runner.settings.job) if runner.settings.job else None
+    is_same = begun is not None and history.find_local_target(begun) == wanted.root  # also if it has become a link
     runner.begin(
-        wanted.place.url, wanted.root, endpoint=settings_of_source(wanted.settings).endpoint_url, plan=plan,
+        wanted.place.url, begun.target if begun is not None and is_same else wanted.root, endpoint=settings_of_source(wanted.settings).endpoint_url, plan=plan,
         deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}",
     )  # fmt: skip
 
