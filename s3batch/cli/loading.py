@@ -158,12 +158,13 @@ def require_needed_settings(settings: Settings) -> None:
     if settings.executor == "dask" and not settings.scheduler:
         raise SettingsError("scheduler is missing", hint="executor dask needs --scheduler, such as tcp://host:8786")
     if online:
-        from s3batch.s3.credentials import refuse_endpoint_with_secrets  # noqa: PLC0415 - `jobs list` needs no store
+        from s3batch.s3 import credentials  # noqa: PLC0415 - `jobs list` needs no store
 
+        credentials.refuse_odd_aws_files()
         if settings.bucket:
-            refuse_endpoint_with_secrets(settings)
+            credentials.refuse_endpoint_with_secrets(settings)
         if is_in_s3(settings.source):
-            refuse_endpoint_with_secrets(settings_of_source(settings))
+            credentials.refuse_endpoint_with_secrets(settings_of_source(settings))
     for side in ("", "source_"):
         _require_key_pair(settings, f"{side}access_key", f"{side}secret_key")
 

@@ -22,6 +22,15 @@ def read_regular_file(path: str, limit: int) -> bytes:
     return content
 
 
+def is_odd_file(path: str) -> bool:
+    """Return whether ``path`` is a FIFO, a device or a socket: reading it may never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _require_regular(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", path)

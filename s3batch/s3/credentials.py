@@ -10,13 +10,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from s3batch.errors import EndpointError, S3BatchError, SettingsError
-from s3batch.files.bounded import read_regular_file
+from s3batch.files.bounded import is_odd_file, read_regular_file
 from s3batch.named_tuple import NamedTuple
 from s3batch.s3.back_off import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
@@ -120,6 +122,20 @@ def is_unsigned(settings: Settings, bucket: str) -> bool:
     return not is_in_s3(settings.source) or parse_source_place(settings).bucket == bucket
 
 
+def refuse_odd_aws_files() -> None:
+    """Raise SettingsError where a variable names a pipe or a device as a file of the AWS tools.
+
+    boto3 passes over such a configuration, and waits for such certificates. ``/dev/null`` says that there is no file.
+    """
+    for name in (*_AWS_FILES, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        path = os.path.expanduser(os.environ.get(name, ""))
+        if path != os.devnull and is_odd_file(path):
+            raise SettingsError(f"{name} cannot be {path!r}: {_ODD}", hint=_REGULAR)
+
+
+_ODD, _REGULAR = "it is a pipe or a device", "name a regular file"
+
+
 def refuse_endpoint_with_secrets(settings: Settings) -> None:
     """Raise :class:`SettingsError` for an endpoint of the AWS configuration that holds a user or password.
 
@@ -171,9 +187,12 @@ _TELLING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_
 """Variables by which an AWS configuration may say more than the settings do."""
 
 
+_AWS_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+"""The files of the AWS tools: the variable that names each, and where it is without."""
+
+
 def _configuration_files() -> list[str]:
-    files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
-    paths = [os.path.expanduser(os.environ.get(name) or usual) for name, usual in files]
+    paths = [os.path.expanduser(os.environ.get(name) or usual) for name, usual in _AWS_FILES.items()]
     # not Path.exists(): that fails where a home may not be entered, as in an image run by another user
     return [path for path in paths if os.path.exists(path)]
 
@@ -207,7 +226,7 @@ def _make_endpoint(settings: Settings, bucket: str, credentials: Credentials | N
     endpoint = Endpoint(
         bucket=bucket, region=region, host=host, port=port, tls=tls, base_path=base_path, url=url,
         path_style=_path_style(settings, bucket, url, configured.addressing_style, tls=tls),
-        credentials=credentials, ca_bundle=_ca_bundle(configured),
+        credentials=credentials, ca_bundle=_find_ca_bundle(configured),
         sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum_name(settings.checksum),
         checksum_fallbacks=("crc32", "md5") if settings.checksum == "auto" else (),
         customer_key=settings.sse_c_key, request_payer=settings.request_payer,
@@ -224,8 +243,12 @@ def _checksum_name(name: str) -> str:
     return {"auto": "crc64nvme", "none": ""}.get(name, name)
 
 
-def _ca_bundle(configured: AwsConfig) -> str:
-    """Return the CA bundle from the places that boto3 reads."""
+def _find_ca_bundle(configured: AwsConfig) -> str:
+    """Return the CA bundle from the places that boto3 reads. Raises SettingsError for a pipe or a device of the profile."""
+    if is_odd_file(configured.ca_bundle):
+        raise SettingsError(
+            f"ca_bundle of the AWS configuration cannot be {configured.ca_bundle!r}: {_ODD}", hint=_REGULAR
+        )
     return os.environ.get("AWS_CA_BUNDLE", "") or configured.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
 
 
@@ -305,6 +328,9 @@ def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
         thread.join(patience)
     except RuntimeError:  # no more threads may be started
         ask()
+    finally:
+        if not outcome and thread.native_id:  # it is late, or a signal ends the wait
+            _end_children(f"/proc/self/task/{thread.native_id}/children")
     if not outcome:
         raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
     value, error = outcome[0]
@@ -313,6 +339,16 @@ def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
     if error is not None:
         raise EndpointError(f"cannot sign in: {in_words(error)}", hint=_WORKING_PROFILE) from error
     return value
+
+
+def _end_children(path: str) -> None:
+    """End the processes listed there, each after its own: a ``credential_process`` outlives its reader otherwise."""
+    with suppress(OSError, ValueError):  # the list is Linux's, and a process may end by itself
+        with open(path, encoding="ascii") as file:
+            children = file.read().split()
+        for child in map(int, children):
+            _end_children(f"/proc/{child}/task/{child}/children")
+            os.kill(child, signal.SIGTERM)
 
 
 _WORKING_PROFILE = "set access_key and secret_key, or a profile that works"

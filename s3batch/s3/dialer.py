@@ -8,6 +8,8 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from s3batch.files.bounded import is_odd_file
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -120,6 +122,8 @@ def tls_context(ca_bundle: str) -> ssl.SSLContext:
 
     bundle = ca_bundle or ("" if _system_has_certificates() else _botocore_bundle())
     try:
+        if bundle and is_odd_file(bundle):  # of a worker on another machine
+            raise OSError(errno.EINVAL, "it is a pipe or a device")
         return ssl.create_default_context(cafile=bundle or None)
     except OSError as error:
         words = error.strerror or "it holds no certificate"

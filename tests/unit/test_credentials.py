@@ -19,6 +19,7 @@ from s3batch.s3 import credentials as client
 from s3batch.s3.credentials import Login, connect_to_bucket
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
+from tests.rig.waiting import wait_until
 
 KEYS = {"access_key": "AKID", "secret_key": "secret"}
 
@@ -335,6 +336,29 @@ def _without_the_file(ask):
     return asked
 
 
+@pytest.mark.parametrize(
+    "name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"]
+)
+def test_a_pipe_as_a_file_of_the_aws_tools_is_a_bad_setting(monkeypatch, tmp_path, name):
+    """A pipe without a writer holds up its reader, and no signal ends that within OpenSSL."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv(name, str(tmp_path / "pipe"))
+
+    with pytest.raises(SettingsError, match=f"{name} cannot be '{tmp_path}/pipe': it is a pipe or a device"):
+        client.refuse_odd_aws_files()
+    monkeypatch.setenv(name, os.devnull)
+    client.refuse_odd_aws_files()
+
+
+def test_a_pipe_as_ca_bundle_of_the_profile_is_a_bad_setting(configured, monkeypatch, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    configured(PROFILE.format(more=f"ca_bundle = {tmp_path}/pipe"))
+    monkeypatch.setattr(client, "read_aws_config", _without_the_file(client.read_aws_config))
+
+    with pytest.raises(SettingsError, match="ca_bundle of the AWS configuration cannot be"):
+        profile()
+
+
 def test_a_profile_that_is_not_there_is_said(configured):
     configured(PROFILE.format(more=""))
 
@@ -445,3 +469,17 @@ def test_secrets_show_in_no_repr():
 
     assert not any(secret in shown for secret in ("AKIDAKID", "hush!", "hush2"))
     assert "hush" not in json.dumps(str(found))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells which processes a thread has started")
+def test_a_credential_process_that_never_ends_is_ended(configured, tmp_path):
+    script = tmp_path / "hangs"
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 600 & wait\n")
+    script.chmod(0o755)
+    configured(f"[profile p]\nregion = eu-west-1\ncredential_process = {script}\n")
+
+    with pytest.raises(EndpointError, match="no credentials came within 1 s"):
+        connect_to_bucket(Settings(bucket="b", profile="p", timeout=1), "b", grace=0)
+
+    pid = int((tmp_path / "pid").read_text())
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists())
