@@ -13,6 +13,7 @@ listing. Its end puts back the "since" of the listing before, and so all the row
 
 from __future__ import annotations
 
+from operator import lt
 from typing import TYPE_CHECKING
 
 from s3batch.journal.database import make_all_bindable, make_bindable
@@ -91,13 +92,13 @@ class CurrentListing:
         ``facts`` has by key the columns from ``key`` to ``checksum`` of :data:`s3batch.journal.facts.FactRow`. Return
         false, with nothing recorded, for any other page. Part of a batch.
         """
-        keys = [_encode_for_order(each.key) for each in objects]
-        if not (self._in_order and keys and self._reached < keys[0] and all(map(bytes.__lt__, keys, keys[1:]))):
+        if not (self._in_order and self._continues(objects)):
             return False
-        if not self._store.value(_IS_NEW, (self._reached, keys[-1])):
+        last = _encode_for_order(objects[-1].key)
+        if not self._store.value(_IS_NEW, (self._reached, last)):
             return False
         known, others, number = [], [], self.number
-        for each, key in zip(objects, keys, strict=True):
+        for key, each in zip(_bind_keys(objects), objects, strict=True):
             fact = facts.get(each.key)
             if fact is not None and fact[1] == each.etag:
                 known.append((key, each.size, each.etag, each.modified, number, *fact[1:]))
@@ -105,7 +106,7 @@ class CurrentListing:
                 others.append(each)
         self._store.execute_many(_RECORD_KNOWN, known)
         self.write(others)
-        self.shown, self._reached = self.shown + len(objects), keys[-1]
+        self.shown, self._reached = self.shown + len(objects), last
         return True
 
     def complete(self) -> None:
@@ -119,10 +120,9 @@ class CurrentListing:
 
     def write(self, objects: Sequence[ListedObject]) -> None:
         """Write objects that are in the bucket, whatever the journal has of them. Part of a batch."""
-        keys = [each.key for each in objects]
-        bound = keys if make_all_bindable(keys) else list(map(make_bindable, keys))
         values = [
-            (key, each.size, each.etag, each.modified, self.number) for key, each in zip(bound, objects, strict=True)
+            (key, each.size, each.etag, each.modified, self.number)
+            for key, each in zip(_bind_keys(objects), objects, strict=True)
         ]
         self._store.execute_many(_RECORD, values)
 
@@ -153,19 +153,25 @@ class CurrentListing:
         span = (self._reached, last, self._before)
         rows = self._store.rows(_RECORDED, (*span, len(objects) * 2))
         if rows != objects:
-            keys = [_encode_for_order(each.key) for each in objects]
-            if keys[0] <= self._reached or any(map(bytes.__ge__, keys, keys[1:])):
+            if not self._continues(objects):
                 return False
             if len(rows) < len(objects) * 2:
-                found, shown = set(rows), set(keys)
-                gone = [(key,) for row in rows if (key := _encode_for_order(row[0])) not in shown]
+                found, shown = set(rows), {each.key for each in objects} if rows else ()
+                gone = [(make_bindable(row[0]),) for row in rows if row[0] not in shown]
                 self._store.execute_many(_UNLIST, gone)
-                self.write([each for each in objects if each not in found])
+                self.write([each for each in objects if each not in found] if rows else objects)
             else:  # many objects have gone, and not all rows of them were read
                 self._store.execute(_UNLIST_BETWEEN, span)
                 self.write(objects)
         self._reached = last
         return True
+
+    def _continues(self, objects: Sequence[ListedObject]) -> bool:
+        """Return whether the keys of a page are in their order, and all beyond those of the pages before."""
+        keys: list[Any] = [each.key for each in objects]
+        if not make_all_bindable(keys):  # else code points sort as their UTF-8 does
+            keys = list(map(_encode_for_order, keys))
+        return self._reached < _encode_for_order(objects[0].key) and all(map(lt, keys, keys[1:]))
 
     def _give_up_order(self) -> None:
         """Give the rows that were found so far the number of this listing, as each row gets it from now on."""
@@ -183,6 +189,11 @@ class CurrentListing:
             return otherwise if found is None else int(found)
         except ValueError:
             self._store.refuse(f"its entry {name!r} is not a number")
+
+
+def _bind_keys(objects: Sequence[ListedObject]) -> Sequence[str | bytes]:
+    keys = [each.key for each in objects]
+    return keys if make_all_bindable(keys) else list(map(make_bindable, keys))
 
 
 def find_last_key(keys: Sequence[str]) -> bytes:
