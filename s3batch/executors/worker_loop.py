@@ -1,7 +1,7 @@
 """Runs work on a transport: as many pieces at once as the store and the memory take. The inside of every worker.
 
 It asks for work that it can begin soon: as much as the window has room for, and as much as it recently began in the
-time that asking takes. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread.
+time that asking takes. Of small files, objects and copies it asks for another window: a round trip ends them together. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread.
 A read that hangs (NFS) stops the worker's reports. Larger ones are read, hashed and compressed on threads, a block at a
 time: the worker tells of a block that does not come. The coordinator replaces a worker in either case.
 """
@@ -47,6 +47,8 @@ LEAD = 0.05
 _LEAD_MOST = 0.5
 """The same at most, on a machine with much else to do."""
 _MOST_AHEAD = 512
+_GROWTH = 4
+"""So many times as large the window is at most by the time that work comes which is asked for now."""
 _MOST_PARKED = 512
 """Coroutines that wait for the disk while others are begun. If the worker dies, each is tried again alone."""
 _MEASURE_EVERY = 0.1
@@ -94,6 +96,8 @@ class WorkerLoop:
         self._counted_at = clock()
         self._rate = 0.0
         """Pieces of work a second, while there was enough to do."""
+        self._plain_seconds = 0.0
+        """How long the last plain work took; 0 before there was any."""
         self._halted = False
         """True if the store refuses all requests: begin nothing until the coordinator responds to that."""
         self.note_contact()
@@ -160,7 +164,11 @@ class WorkerLoop:
 
     def _ahead(self) -> int:
         """Return how many pieces of work it will begin before more can arrive."""
-        return min(_MOST_AHEAD, max(1, int(self._rate * self.lead)))
+        window, expected = self.transport.window, self._rate * self.lead
+        if self._plain_seconds:  # the rate is that of a smaller window, or of one that waited for work
+            rounds = min(1.0, self.lead / self._plain_seconds)
+            expected = max(expected, rounds * min(window.limit, _GROWTH * window.size))
+        return min(_MOST_AHEAD, max(1, int(expected)))
 
     def _measure_speed(self) -> None:
         now = self._clock()
@@ -282,6 +290,7 @@ class WorkerLoop:
 
     def _stored(self, result: Result) -> None:
         """Take the result of plain work that was done."""
+        self._plain_seconds = result.seconds
         self._weight -= result.sent
         self._heavy -= result.sent
         self._ended_works += 1

@@ -1,7 +1,7 @@
 """The number of requests that the store accepts in flight, learned from its responses.
 
-    8 requests ──response──> one more each              (slow start)
-        └── SlowDown ──> half ──response──> one more a round   (as TCP does after congestion)
+    8 requests ──response──> one more each, three more from afar   (slow start)
+        └── SlowDown ──> half ──response──> one more a round       (as TCP does after congestion)
 
 It decides and keeps no requests itself. Times come from the given clock, in seconds.
 """
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST_WINDOW = 8
+_FAR = 0.01
+"""Seconds: a store whose response takes longer is far, and each doubling of the window would take so long."""
+_FAR_STEP = 3.0
+"""So many more requests after each response from afar: the window is four times as large after a round."""
 _BURST = 0.5
 """Seconds; refusals of one burst tell one thing, so the window is halved at most once in that time."""
 
@@ -35,10 +39,11 @@ class CongestionWindow:
         """True if it has grown up to its limit, and nothing was refused so far."""
         return self._slow_start and self.size >= self.limit
 
-    def grow(self) -> None:
-        """Take note of a successful response."""
+    def grow(self, seconds: float = 0.0) -> None:
+        """Take note of a successful response, which came within so many seconds."""
         if self.size < self.limit and not (self._closed_until and self._is_closed()):
-            self.size = min(self.limit, self.size + (1.0 if self._slow_start else 1.0 / self.size))
+            step = (_FAR_STEP if seconds > _FAR else 1.0) if self._slow_start else 1.0 / self.size
+            self.size = min(self.limit, self.size + step)
 
     def _is_closed(self) -> bool:
         """Return whether the store's Retry-After has not passed yet."""

@@ -193,10 +193,11 @@ class PlainRequests:
             self._wire[0] += len(data)
         connection.task = None
         self._pool.put_back(connection)
-        self._window.grow()
+        seconds = connection.progress - request.begun
+        self._window.grow(seconds)
         self.loop.active -= 1
         self.loop.page[1] = request.row
-        request.finish(told, connection.progress - request.begun)
+        request.finish(told, seconds)
         return None
 
 

@@ -289,11 +289,12 @@ class Transport:
             elif response is not None:
                 connection.task = None
                 self._pool.put_back(connection)
+                seconds = connection.progress - connection.begun
                 if isinstance(response, float):
-                    self.window.grow()
+                    self.window.grow(seconds)
                     self.loop.resume(task, response)
                 elif task.call is not None:
-                    self._judge(task, task.call, response)
+                    self._judge(task, task.call, response, seconds)
 
     def _read_on(self, connection: PooledConnection) -> None:
         """Read on where the bandwidth limit ended a read; the time for the answer begins again."""
@@ -352,12 +353,12 @@ class Transport:
 
     # --- judging the response ---------------------------------------------------------------
 
-    def _judge(self, task: Task, request: Request, response: Response) -> None:
+    def _judge(self, task: Task, request: Request, response: Response, seconds: float = 0.0) -> None:
         if validation.is_stored(request, response) or (
             self._bandwidth is None
             and (validation.is_found(request, response) or validation.is_fetched(request, response))
         ):
-            self.window.grow()
+            self.window.grow(seconds)
             self.loop.resume(task, response)
             return
         try:
@@ -370,7 +371,7 @@ class Transport:
             self.unheard += list_written_keys(request)
         if self._bandwidth is not None and request.name != "GetObject":  # that was granted as it came
             self._bandwidth.limiter.spend(len(response.body))
-        if self._count(response) or response.status == 404:
+        if self._count(response, seconds) or response.status == 404:
             self.loop.resume(task, response)
         elif task.lessons < _LESSONS and not request.bucket and self._learns(response):
             task.lessons += 1
@@ -380,10 +381,10 @@ class Transport:
         else:
             self.loop.resume(task, response)
 
-    def _count(self, response: Response) -> bool:
+    def _count(self, response: Response, seconds: float = 0.0) -> bool:
         """Adjust the window to the answer; return whether it was a success."""
         if response.ok:
-            self.window.grow()
+            self.window.grow(seconds)
             return True
         if response.status in THROTTLED_STATUSES or (response.status != 404 and fault_of(response).throttled):
             self.throttle(fault_of(response).retry_after)

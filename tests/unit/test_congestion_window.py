@@ -6,7 +6,7 @@ import pytest
 
 from s3batch.s3.congestion_window import FIRST_WINDOW, CongestionWindow
 
-GROW = "grow"
+GROW, FAR = "grow", "far"
 
 
 class Clock:
@@ -18,12 +18,14 @@ class Clock:
 
 
 def size_after(*events, limit: int = 64) -> float:
-    """Return the size after events: "grow", seconds that pass, or the arguments of a throttle."""
+    """Return the size after events: "grow" near or "far", seconds that pass, or the arguments of a throttle."""
     clock = Clock()
     window = CongestionWindow(limit, clock)
     for event in events:
         if event == GROW:
-            window.grow()
+            window.grow(0.002)
+        elif event == FAR:
+            window.grow(0.02)
         elif isinstance(event, tuple):
             window.throttle(*event)
         else:
@@ -36,7 +38,10 @@ def size_after(*events, limit: int = 64) -> float:
     [
         pytest.param([], 8, id="the first window"),
         pytest.param([GROW] * 12, 20, id="slow start: one more for each response"),
+        pytest.param([FAR] * 8, 32, id="a round of responses from afar: four times as many"),
+        pytest.param([*[FAR] * 8, (32,), FAR], 16.0625, id="after a halving it grows by one a round from afar, too"),
         pytest.param([GROW] * 200, 64, id="never above the limit"),
+        pytest.param([FAR] * 200, 64, id="never above the limit from afar"),
         pytest.param([*[GROW] * 12, (20,)], 10, id="halved"),
         pytest.param([*[GROW] * 12, (6,)], 3, id="half of the requests in flight, if those are fewer"),
         pytest.param([(0,)], 1, id="never below one"),

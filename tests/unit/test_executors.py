@@ -32,6 +32,7 @@ from s3batch.model import (
     Step,
     Work,
     expand_row,
+    good_result,
 )
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.congestion_window import FIRST_WINDOW
@@ -602,6 +603,27 @@ def test_a_worker_that_ran_dry_asks_for_no_less(brief, upload):
 
     assert begun == dry == FIRST_WINDOW + 200
     assert busy == FIRST_WINDOW + 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "ahead"),
+    [
+        pytest.param(64, 0.02, 4 * FIRST_WINDOW, id="a window that grows"),
+        pytest.param(20, 0.02, 20, id="a window that is full soon"),
+        pytest.param(64, 0.2, FIRST_WINDOW, id="a round that takes four times as long as asking"),
+    ],
+)
+def test_a_worker_with_small_files_asks_for_as_many_as_its_window_soon_takes(brief, limit, seconds, ahead):
+    """At 20 ms a request, all that is in flight ends together: without more at hand the worker waited for work."""
+    runner = WorkerLoop(brief._replace(limit=limit), clock=lambda: 100.0)
+    try:
+        first = runner.status().credit.works
+        runner._stored(good_result(1, "", seconds, 0, "etag", "", 0.0, ""))
+        then = runner.status().credit.works
+    finally:
+        runner.transport.close()
+
+    assert (first, then) == (FIRST_WINDOW + 1, FIRST_WINDOW + ahead)
 
 
 @pytest.mark.parametrize(

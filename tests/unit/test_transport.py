@@ -538,8 +538,20 @@ def test_the_reference_lane_opens_its_window_and_narrows_it(fake, transport_to):
 # --- the window ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("step", "size"), [pytest.param(0.0001, 13, id="near"), pytest.param(0.02, 23, id="far")])
+@pytest.mark.parametrize("request_to", [PUT, calls.list_objects("")], ids=["a PUT", "a listing"])
+def test_the_window_opens_wider_where_the_store_is_far(fake, transport_to, request_to, step, size):
+    now = iter(range(10**6))
+    transport = transport_to(fake, limit=64, clock=lambda: 100.0 + next(now) * step)
+
+    for _ in range(5):
+        assert transport.call(request_to).ok
+
+    assert transport.window.size == size
+
+
 def test_the_window_opens_with_each_answer_and_halves_once_for_a_burst_of_refusals(fake, transport_to):
-    transport = transport_to(fake, limit=64)
+    transport = transport_to(fake, limit=64, clock=lambda: 100.0)  # the store is near, however busy this machine is
     all_of(transport, [PUT] * 40)
     wide = transport.window.size
 
