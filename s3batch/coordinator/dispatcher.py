@@ -203,17 +203,13 @@ class Dispatcher:
     def _give_all(self) -> None:
         workers = self._deps.executor.workers()
         self._give_suspects(workers)
-        free = sorted(
-            (each for each in workers if not self._quarantine.uses(each)), key=_compute_capacity, reverse=True
-        )
+        free = sorted([each for each in workers if not self._quarantine.uses(each)], key=_compute_capacity)
         self._take_parts(free)
-        for index, worker in enumerate(free):
-            if not self._ready:
-                break
-            share = -(-len(self._ready) // (len(free) - index))
+        for index, worker in enumerate(free):  # what one does not ask for is left to those that ask for more
+            share = len(self._ready) // (len(free) - index)
             self._dispatch_share(worker, share)
         if self.comparisons.waiting:
-            self._give_files(free)
+            self._give_files(free[::-1])
         reach_failpoint("dispatched")
 
     def _take_parts(self, workers: Sequence[WorkerState]) -> None:

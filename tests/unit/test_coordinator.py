@@ -300,6 +300,29 @@ def test_only_operations_that_are_open_are_waited_for(journal, coordinate, count
     assert any(patience) is waits
 
 
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_worker_gets_at_once_what_others_do_not_ask_for(journal, coordinate, name):
+    """Half of it came, then half of the rest, one turn after the other: small objects kept their worker waiting."""
+    sizes: list[int] = []
+    busy = WorkerState(name)
+    busy.credit = Credit(1)
+    busy.dispatch(Work(upload("elsewhere")), 0)
+
+    class Beside(Scripted):
+        def workers(self) -> list[WorkerState]:
+            return sorted([busy, self._state], key=lambda each: each.name)
+
+        def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
+            sizes.append(len(works))
+            super().dispatch(worker, works)
+
+    coordinator = coordinate(Beside(good, room=100))
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(100)]))
+
+    assert sizes == [49, 51], "before anything worked, 50 are out at most"
+
+
 def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
     executor = Scripted(good, room=64)
     coordinator = coordinate(executor)
