@@ -9,6 +9,7 @@ began says so in ``continues``. Totals are counted in memory and written with th
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -126,12 +127,13 @@ class Jobs:
         if not unlearned:
             return
         dead, started = [each.number for each in unlearned], min(each.started for each in unlearned)
+        equal = [each.number for each in unlearned if _have_equal_facts(each, job)]
         # rows that a dead job had taken of its predecessors lie below its own
         owners = {number for each in unlearned for number in (each.number, *each.takes)}
         start = self._table.find_start({*owners, *job.takes})
         for first, last in find_row_spans(self._store, start, job.after_operation, self._at_once):
             with self._transaction.batch():
-                self._facts.learn(dead, first, last, started, late)
+                self._facts.learn(equal, first, last, started, late)
                 more = self._operations.take_over(dead, first, last, deletes=deletes, closes=not job.is_planned_once)
                 if job.takes:
                     self._objects.mark_planned(job.number, job.takes, max(first, self._current.floor), last)
@@ -289,3 +291,8 @@ class Jobs:
         """Record that the results of these jobs are facts now, and that none of their operations is leased."""
         with self._transaction.batch():
             self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])
+
+
+def _have_equal_facts(dead: Job, job: Job) -> bool:
+    """Return whether what a dead job did is a fact for this one: a file fetched without its mode may have another."""
+    return not os.path.isabs(job.target) or dead.settings.get("preserve", []) == job.settings.get("preserve", [])

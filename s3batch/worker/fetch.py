@@ -193,6 +193,8 @@ async def compare_opened_file(operation: Operation, descriptor: int, response: R
         return Result(operation.id, become=Kind.DOWNLOAD, reason=Reason.CONTENT)
     if not tools.brief.dry_run:
         landing_of(tools).renew(descriptor, response.headers)
+    elif tools.brief.reads_back and not landing_of(tools).has_preserved(before, response.headers):
+        return Result(operation.id, become=Kind.DOWNLOAD, reason=Reason.METADATA)
     return fetch_parts.equal_result(operation, descriptor, response)
 
 

@@ -141,6 +141,18 @@ class Landing:
         if wanted_time(headers) != before.st_mtime_ns:
             set_time(descriptor, headers)
 
+    def has_preserved(self, found: os.stat_result, headers: Mapping[str, str]) -> bool:
+        """Return whether a file, which is as ``found``, has each preserved attribute that its object tells."""
+        if not self._preserve:
+            return True
+        known = decode_preserved(_read_metadata(headers))
+        pairs = {
+            "mtime": [(known.mtime_ns, found.st_mtime_ns)],
+            "mode": [(known.mode, found.st_mode & 0o777)],
+            "owner": [(known.uid, found.st_uid), (known.gid, found.st_gid)],
+        }
+        return all(told in {None, has} for name in self._preserve for told, has in pairs[name])
+
     def _set_owner_and_mode(
         self, descriptor: int, before: os.stat_result, headers: Mapping[str, str], replaced: str = ""
     ) -> None:

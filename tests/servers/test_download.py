@@ -300,6 +300,25 @@ def test_an_empty_directory_in_a_files_place_is_replaced_and_a_full_one_stays(do
     assert "a directory that is not empty is in its place" in document["failures"][0]["error"]
 
 
+def test_what_is_preserved_may_be_asked_for_later_and_verify_compares_it(download, run_cli, bucket, site):
+    put(bucket, {"p/a": b"1"}, Metadata={"mode": "100640", "mtime": "1500000000.5"})
+    put(bucket, {"p/plain": b"2"})
+    download()
+
+    def verify(names: str):
+        return run_cli(["verify", bucket.url("p"), site, "--json", "--preserve", names])
+
+    before, again = verify("mode"), download("p", "--preserve", "mode")
+
+    named = [(each["what"], each["key"], each["reason"]) for each in before.json["differences"]]
+    assert (before.code, named) == (1, [("different", "p/a", "metadata")])
+    assert again["operations"]["download"]["planned"] == 0
+    assert stat.S_IMODE((site / "a").stat().st_mode) == 0o640
+    assert verify("mode,mtime").code == 0
+    os.utime(site / "a", (7, 7))
+    assert (verify("mode").code, verify("mtime").code) == (0, 1)
+
+
 def test_modes_are_those_of_the_umask_or_of_the_replaced_file(download, bucket, site):
     put(bucket, {"p/new": b"1", "p/old": b"2"}, Metadata={"mode": "104777"})
     site.mkdir()

@@ -120,8 +120,14 @@ def begin_download_row(runner: JobRunner, wanted: DownloadSpec, plan: str) -> No
     is_same = begun is not None and history.find_local_target(begun) == wanted.root  # also if it has become a link
     runner.begin(
         wanted.place.url, begun.target if begun is not None and is_same else wanted.root, endpoint=settings_of_source(wanted.settings).endpoint_url, plan=plan,
-        deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}",
+        deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}{_name_preserved(wanted)}",
     )  # fmt: skip
+
+
+def _name_preserved(wanted: DownloadSpec) -> str:
+    """Return what facts about files are of beside their places: without it, they tell nothing of mode and owner."""
+    names = sorted({"mode", "owner"} & set(wanted.settings.preserve))
+    return f" {','.join(names)}" if names else ""
 
 
 class DownloadJob(DirectionJob):
