@@ -88,6 +88,8 @@ class Reason(StrEnum):
     """An object of another key has the file's content: it was copied in the store."""
     LATE = "late"
     """A request of a killed run may have landed since: it is looked at again."""
+    BLOCKED = "blocked"
+    """A local file or link keeps an object from its place: only a saved plan names such an operation."""
     UNKNOWN = "unknown"
     """Only for RECONCILE: the worker finds out."""
 

@@ -34,6 +34,11 @@ def decide_download(
     return _make_operation(Kind.RECONCILE, Reason.UNKNOWN, listed, path)._replace(stamp=stamp_of(found))
 
 
+def name_blocked(listed: ListedObject, path: str) -> Operation:
+    """Return the operation of a saved plan for an object that a file or a link keeps from its place."""
+    return _make_operation(Kind.DOWNLOAD, Reason.BLOCKED, listed, path)
+
+
 def is_fetched_object(listed: ListedObject, known: KnownObject) -> bool:
     """Return whether a listed object is the one that was fetched."""
     return (

@@ -18,7 +18,7 @@ from s3batch.model import Kind, Operation, Reason, Result
 from s3batch.named_tuple import NamedTuple
 from s3batch.plan.blocked_downloads import BlockedObject
 from s3batch.plan.bulk_fetch import BulkFetchDecision
-from s3batch.plan.decide_download import decide_download
+from s3batch.plan.decide_download import decide_download, name_blocked
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
 from s3batch.plan.planner import count_decided, record_failures, take_over_rows
 from s3batch.reporting.events import EventStream
@@ -69,6 +69,8 @@ class DownloadPlanner:
     blocked: list[BlockedObject] = field(default_factory=list)
     """The objects that wait."""
     _refused: list[RefusedKey] = field(default_factory=list)
+    _named: list[Operation] = field(default_factory=list)
+    """Operations of blocked objects, for a saved plan."""
 
     def steps(self, add: Add, expect: Expect, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Take over, list and decide, a page at each step; ``add`` takes the operations."""
@@ -118,7 +120,8 @@ class DownloadPlanner:
                 operations.append(operation)
         count_decided(self.journal, self.totals, [listed.size for listed, _ in files], quiet)
         self._fail_refused()
-        return operations
+        named, self._named = self._named, []
+        return operations + named
 
     def _look_at_files(
         self, files: list[tuple[ListedObject, str]]
@@ -172,8 +175,13 @@ class DownloadPlanner:
                 self._block(listed, f"{path}/", error)
 
     def _block(self, listed: ListedObject, path: str, error: OSError) -> None:
-        """Have an object wait whose path cannot be made while a file is in its way; refuse any other."""
-        if self.makes_way and error.errno == errno.ENOTDIR and isinstance(error.filename, str):
+        """Have an object wait whose path cannot be made while a file is in its way; refuse any other.
+
+        A saved plan names it and goes on: what carries the plan out finds the file, or does not find it any more.
+        """
+        if self.wanted.settings.plan and error.errno in _BLOCKED:
+            self._named.append(name_blocked(listed, path))
+        elif self.makes_way and error.errno == errno.ENOTDIR and isinstance(error.filename, str):
             self.blocked.append(BlockedObject(listed, path, error.filename))
         else:
             code = "Blocked" if error.errno in _BLOCKED else "Unwritable"

@@ -242,9 +242,12 @@ def failed_write(work: Work, error: OSError) -> Result:
     if number in _FULL:
         code, said = DISK_FULL, f"the target takes no more: {words}"
     elif number in _BLOCKED:
-        said = f"{error.filename or path!r}: a link or a file is in the place of a directory, and is not followed"
+        code, said = (
+            "Blocked",
+            f"{error.filename or path!r}: a link or a file is in the place of a directory, and is not followed",
+        )
     elif number in _DIRECTORY:
-        said = f"{path!r}: a directory that is not empty is in its place"
+        code, said = "Blocked", f"{path!r}: a directory that is not empty is in its place"
     elif number == errno.EXDEV:
         said = f"{path!r}: its directory is on another file system than the target, so no file can be renamed into it"
     elif number == errno.ENAMETOOLONG:

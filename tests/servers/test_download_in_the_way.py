@@ -122,3 +122,33 @@ def test_a_link_in_the_place_of_a_directory_stays(site, tmp_path):
     assert ended.code == 1
     assert (tmp_path / "site/h/a").is_symlink()
     assert {"elsewhere/kept", "h/other"} <= held().keys()
+
+
+@pytest.mark.parametrize("flags", [[], ["--delete"]], ids=["", "with deletes"])
+def test_a_plan_names_what_is_blocked_and_is_carried_out_but_for_that(site, run_cli, env, tmp_path, flags):
+    """A file is in the way of two objects. It goes before one plan is carried out, and stays for the other."""
+    fill, sync, held = site
+    fill(FILE_IN_THE_WAY)
+    (tmp_path / "site" / "z").unlink()
+    (tmp_path / "site" / "orphan").write_bytes(b"orphan")
+    for name in ("one.plan", "two.plan"):
+        made = sync("p", "--plan", name, *flags)
+        assert made.code == 0, made.stderr
+
+    shown = run_cli(["plan", "one.plan"], env=env)
+    blocked = run_cli(["apply", "one.plan", "--json"], env=env)
+    kept = held()
+    (tmp_path / "site" / "h" / "a").unlink()
+    (tmp_path / "site" / "z").unlink()
+    free = run_cli(["apply", "two.plan", "--json"], env=env)
+
+    lines = shown.stdout.splitlines()
+    assert [each for each in lines if "delete" not in each] == [
+        "download p/h/a/b blocked", "download p/h/a/c/d blocked", "download p/z missing",
+    ]  # fmt: skip
+    assert (blocked.code, {each["key"]: each["code"] for each in blocked.json["failures"]}) == (
+        1, {"p/h/a/b": "Blocked", "p/h/a/c/d": "Blocked"},
+    )  # fmt: skip
+    assert kept == {"h/a": b"old", "z": b"z", "orphan": b"orphan"}
+    assert {path: body for path, body in held().items() if path != "orphan"} == NEW
+    assert free.code == bool(flags)  # a delete has drifted: its file is gone

@@ -323,7 +323,7 @@ def test_a_file_that_the_disk_refuses_is_told_as_the_general_way_tells_it(
 
     assert general == [1, 2]
     assert len({left_by(result) for result in results}) == 1
-    assert (results[2].code, results[2].retryable) == ("Unwritable", False)
+    assert (results[2].code, results[2].retryable) == ("Blocked", False)
     assert not (tmp_path / "3").exists()
 
 
