@@ -7,9 +7,10 @@ docs/python.md describes the functions. They are imported with their first use: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing costs 9 ms, and signals are not handled before this module is imported
 if TYPE_CHECKING:
+    from typing import Any
+
     from s3batch.api.functions import cache_rebuild, cache_restore, resume, sync, verify
     from s3batch.api.journal_reader import JournalReader as Journal
     from s3batch.api.report import Report

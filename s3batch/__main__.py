@@ -6,8 +6,11 @@ import gc
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False  # as in s3batch/__init__.py: the handlers are set as early as can be
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLLECT_AFTER = 60_000

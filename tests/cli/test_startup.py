@@ -11,6 +11,7 @@ import pytest
 from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
+_ROOT = Path(__file__).parents[2]
 HEAVY = {
     "argparse", "asyncio", "awscrt", "boto3", "botocore", "calendar", "concurrent.futures", "configargparse",
     "dask", "dataclasses", "email", "encodings.idna", "gzip", "html", "http.client", "inspect", "locale",
@@ -62,3 +63,12 @@ def test_the_version_is_told_without_the_command_line() -> None:
     assert ran.stdout.startswith("s3batch ")
     assert "s3batch.reporting.console" in imported
     assert not imported & {"s3batch.cli", "s3batch.settings.table", "configargparse", "hashlib", "urllib.parse"}
+
+
+def test_little_is_imported_before_signals_are_handled() -> None:
+    """A signal before that ends the process as Python or the system does: without the documents that were asked for."""
+    script = "import sys; before = set(sys.modules); import s3batch.__main__; print(*sorted(set(sys.modules) - before))"
+    ran = subprocess.run([sys.executable, "-S", "-c", script], text=True, capture_output=True, check=True, cwd=_ROOT)
+
+    assert not set(ran.stdout.split()) & {"typing", "re", "contextlib", "s3batch.cli", "s3batch.errors"}
+    assert "s3batch.__main__" in ran.stdout
