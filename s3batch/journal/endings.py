@@ -41,6 +41,7 @@ class Endings:
         text = self._store.value("SELECT facts FROM ending WHERE job = ?", (self._current.number,))
         try:
             found = {} if text is None else json.loads(text)
+            json.dumps(found, allow_nan=False)  # Python reads NaN and 1e999, which no report can hold
         except (ValueError, TypeError, RecursionError):
             self._store.refuse("the ending of a job cannot be read")
         if not isinstance(found, dict):

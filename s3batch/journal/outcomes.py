@@ -244,7 +244,9 @@ def _decode_failure(row: Row) -> Failure:
 def _decode_entry(row: Row) -> Entry:
     state, *rest = row[rows.WIDTH :]
     (operation,) = rows.decode_operations([row[: rows.WIDTH]])
-    return Entry(operation, State(state), *rest)
+    entry = Entry(operation, State(state), *rest)
+    rows.require_possible_seconds(entry.seconds)
+    return entry
 
 
 def _count_operations(counted: Iterable[Row]) -> dict[Kind, dict[str, int]]:

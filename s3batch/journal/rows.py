@@ -42,6 +42,8 @@ _UNTRIED = tuple(Operation._field_defaults[name] for name in Operation._fields[_
 """The fields after ``id``: they are of an operation that was leased before."""
 _FILE_STATE = Stamp._fields.index("mtime_ns")
 
+LONGEST = 10**12
+"""Seconds: more than any operation takes."""
 _STILL_UNHEARD = frozenset({State.PENDING, State.SKIPPED})
 """A pending operation may not have come to looking. One that was found right may be what an unheard request has done."""
 
@@ -131,6 +133,12 @@ def convert_rows(store: Database, make: Callable[[Any], _Made], rows: Any) -> _M
         return make(rows)
     except (KeyError, ValueError, TypeError) as error:
         store.refuse(f"its operations have a row that s3batch does not write ({error!r})")
+
+
+def require_possible_seconds(seconds: object) -> None:
+    """Raise ValueError for a duration that s3batch never writes: no JSON, and no sum of a report, can hold it."""
+    if not (isinstance(seconds, int | float) and -LONGEST <= seconds <= LONGEST):
+        raise ValueError(f"{seconds!r} seconds")
 
 
 def make_stamp_values(stamp: Stamp) -> tuple[int, ...]:

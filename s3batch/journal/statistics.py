@@ -41,6 +41,9 @@ class OperationRow(NamedTuple):
     request_id: str
 
 
+_SECONDS = OperationRow._fields.index("seconds")
+
+
 class Statistics:
     """Reads the operations of the job at work and of the jobs it continues. Writes nothing."""
 
@@ -113,4 +116,6 @@ def _decode_operation_rows(page: Sequence[Row]) -> list[OperationRow]:
     strange = {row[1:6:3] for row in page} - _WORDS or {row[5] for row in page} - set(rows.REASON_OF)
     if strange:
         raise ValueError(f"{min(strange)!r}")
+    for row in page:
+        rows.require_possible_seconds(row[_SECONDS])
     return list(map(OperationRow._make, page))

@@ -18,8 +18,9 @@ _IN_MEMORY = 1 << 20
 _ROWS = 500
 """Rows in one piece of text."""
 _BLOCK = 1 << 16
+_ANOTHER = "name another --journal"
 _LINE_BREAK = re.compile(r"\n *")
-_encode_flat = json.JSONEncoder(separators=(",\n      ", ": ")).encode
+_encode_flat = json.JSONEncoder(separators=(",\n      ", ": "), allow_nan=False).encode
 
 
 class Rows:
@@ -125,11 +126,24 @@ def _iterate_list_text(rows: Iterator[Any]) -> Iterator[str]:
 def _format_json_row(row: Mapping[str, Any]) -> str:
     if not row or any(isinstance(value, dict | list | tuple) for value in row.values()):
         return _indent_json(row, "    ")
-    return f"{{\n      {_encode_flat(row)[1:-1]}\n    }}"  # 2 us in place of 15: json.dumps indents in Python
+    try:
+        text = _encode_flat(row)  # 2 us in place of 15: json.dumps indents in Python
+    except ValueError as error:
+        raise _impossible_number(error) from error
+    return f"{{\n      {text[1:-1]}\n    }}"
 
 
 def _indent_json(value: Any, indent: str) -> str:
-    return json.dumps(value, indent=2).replace("\n", f"\n{indent}")  # a line break inside a string is an escape
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise _impossible_number(error) from error
+    return text.replace("\n", f"\n{indent}")  # a line break inside a string is an escape
+
+
+def _impossible_number(error: ValueError) -> JournalError:
+    """Return the error for a number that JSON does not have: only another program can have written it to a journal."""
+    return JournalError(f"the journal is damaged: a number of the report is not finite ({error})", hint=_ANOTHER)
 
 
 class _TemporaryText:

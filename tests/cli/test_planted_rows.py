@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -336,3 +337,29 @@ def test_a_job_that_continues_itself_is_damage_for_each_command(call, workspace,
     ran = call(*command, "--journal", str(journal), env={**KEYS, **QUICK})
 
     assert (ran.code, changes(store)) == (3, []), ran.err
+
+
+_INFINITE = {
+    "a duration": "UPDATE operation SET seconds = 9e999, state = 'done'",
+    "requests": """UPDATE job SET requests = '{"PutObject": 1e999}'""",
+    "a setting": "UPDATE job SET settings = json_set(settings, '$.timeout', 9e999)",
+    "an ending": """INSERT INTO ending SELECT number, '{"proved": {"etag": NaN}}' FROM job""",
+    "a sample": "INSERT INTO sample SELECT number, 9e999, 1, 1, 1, 1 FROM job",
+}
+
+
+@pytest.mark.parametrize("sql", _INFINITE.values(), ids=_INFINITE)
+def test_no_document_holds_a_number_that_json_does_not_have(call, workspace, tree, store, sql):
+    journal = workspace / "x.db"
+    job = plant(journal, tree, store, upload(tree, "a"))
+    edit(journal, sql)
+    forms = [word for form in ("json", "csv", "html", "prom", "md") for word in ("--report", f"r.{form}")]
+
+    for command in (["jobs", "show", job, "-v"], ["jobs", "list"], ["report", job, *forms], ["resume", job]):
+        ran = call(*command, "--json", "--journal", str(journal), env={**KEYS, **QUICK})
+
+        assert ran.code in ({0, 3} if command[0] != "resume" else {0, 1, 3}), (command, ran.err)
+        for text in (ran.out, *(each.read_text() for each in Path.cwd().glob("r.*"))):
+            assert not {"Infinity", "NaN", "inf"} & set(re.findall(r"\w+", text)), (command, text)
+        if ran.code == 3:
+            assert "damaged" in ran.err
