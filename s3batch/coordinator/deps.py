@@ -61,6 +61,8 @@ class CoordinatorDeps(NamedTuple):
     """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
     warn: Callable[[str], None] | None = None
     """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
+    look: Callable[[], None] | None = None
+    """Called with each turn; it may stop the job."""
     deletes_alone: bool = False
     """Delete each key in a request of its own: workers look at each object first."""
     dry_run: bool = False

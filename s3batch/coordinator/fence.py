@@ -1,8 +1,9 @@
 """The fence of ``newest_wins``: one object holds the highest number of a run that has begun at a target.
 
     begin                               read ─> higher: superseded   equal: go on   lower or missing: conditional write
-    before publish_last, redirects,     the same once more: a newer run may have begun meanwhile
-    deletes
+    each second, and before publish_last,    the same once more: a newer run may have begun meanwhile
+    redirects, deletes
+    before each change                  the worker reads it, and the change is conditional: worker/fence_check.py
 
 ``PREFIX/.s3batch/fence`` holds the number and a line break. It only ever rises, because each write is conditional. So the
 store must honour ``If-None-Match`` and ``If-Match``. That is tested each time with writes that must fail.
@@ -10,7 +11,6 @@ store must honour ``If-None-Match`` and ``If-Match``. That is tested each time w
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,18 +24,21 @@ from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.responses import etag_of
 from s3batch.units import parse_boolean
+from s3batch.worker.context import FenceMark
+from s3batch.worker.fence_check import NUMBER, read_fence_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.requests import Response
     from s3batch.settings.table import Settings
 
 NAME = f"{KEPT}fence"
-_NUMBER = re.compile(r"[0-9]{1,18}")
 _TRIES = 10
 """Writes that other runs may overtake one after the other."""
+_EACH = 1.0
+"""Seconds between looks while a stage runs."""
 _OVERTAKEN = frozenset({409, 412})
 _NO_ETAG = '"s3batch-no-such-etag"'
 """No object has it: a write under this condition must fail."""
@@ -58,9 +61,9 @@ def read_run_number(settings: Settings) -> int | None:
         return None
     if _is_switch(text, on=True):
         text = settings.build.number if settings.build else ""
-        if not _NUMBER.fullmatch(text):
+        if not NUMBER.fullmatch(text):
             raise settings.bad("newest_wins", "this CI gives no build number; write the number of the run")
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise settings.bad("newest_wins", "write the number of the run: up to 18 digits")
     return int(text)
 
@@ -92,6 +95,22 @@ class Fence:
         self._number = number
         self._headers = headers
         self._is_read_only = is_read_only
+        self._next_look = 0.0
+
+    def mark(self) -> FenceMark | None:
+        """Return what workers have to know; ``None`` if nothing is written."""
+        return None if self._is_read_only else FenceMark(self._key, self._number)
+
+    def watch(self, bucket: Bucket, clock: Callable[[], float]) -> None:
+        """Look once a second; raise :class:`SupersededError` if a newer run has begun.
+
+        A look that the store refuses is left to the workers and to the next stage, which need its answer.
+        """
+        if clock() < self._next_look:
+            return
+        with suppress(RequestError):
+            self.pass_through(bucket)
+        self._next_look = clock() + _EACH
 
     def claim(self, settings: Settings, bucket: str) -> None:
         """Raise the fence to this run's number, before the job begins, with a connection of its own.
@@ -131,8 +150,8 @@ class Fence:
         answer = bucket.get(self._key)
         if answer is None:
             return None
-        text = bytes(answer.body[:100]).decode("latin-1").strip()
-        if not _NUMBER.fullmatch(text):
+        text = read_fence_text(answer.body)
+        if not NUMBER.fullmatch(text):
             raise SettingsError(
                 f"newest_wins: the fence {bucket.endpoint.bucket}/{self._key} holds {text[:40]!r}, which is no number",
                 hint="delete this object, or use another target",

@@ -97,7 +97,7 @@ class JobRunner:
         replan: Callable[[Operation], Operation | Result | None] = lambda _: None,
         has_file: Callable[[str], bool] | None = None, deletes_alone: bool = False,
         warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic, changes: int = CHANGES,
-        source_login: Login | None = None,
+        source_login: Login | None = None, look: Callable[[], None] | None = None,
     ) -> Iterator[Coordinator]:  # fmt: skip
         """Yield a coordinator that runs the job's stages; close progress and executor at the end.
 
@@ -114,7 +114,7 @@ class JobRunner:
                     whole=whole, replan=replan, has_file=has_file, deletes_alone=deletes_alone, clock=clock,
                     say=self.output.info, warn=warn,
                     events=self.output.events, changes=changes,
-                    source_login=source_login,
+                    source_login=source_login, look=look,
                 )
             )  # fmt: skip
         finally:

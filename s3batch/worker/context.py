@@ -69,6 +69,14 @@ class LocalTarget(NamedTuple):
     """Attributes of the file that the object's metadata gives it, beside its time."""
 
 
+class FenceMark(NamedTuple):
+    """The fence of ``newest_wins``: an object that holds the highest number of a run."""
+
+    key: str
+    number: int
+    """That of this run: a higher one in the object is of a newer run."""
+
+
 class Brief(NamedTuple):
     """Everything a worker has to know of its job; it crosses the process boundary once."""
 
@@ -106,6 +114,8 @@ class Brief(NamedTuple):
     """Carry out a saved plan: an operation whose file or object is not as it was planned is refused."""
     backup: BackupPlace | None = None
     """The place to which an object is copied right before it is overwritten or deleted."""
+    fence: FenceMark | None = None
+    """The fence of ``newest_wins``, which is looked at right before an object is changed."""
     delete_check: DeleteCheck = DeleteCheck(listed="")
     """The check before deletes."""
     quirks: Quirks = NO_QUIRKS
@@ -116,7 +126,7 @@ class Brief(NamedTuple):
     @property
     def is_guarded(self) -> bool:
         """True if every object is looked at before it is changed."""
-        return self.exact or self.backup is not None
+        return self.exact or self.backup is not None or self.fence is not None
 
 
 class SourceBucket(NamedTuple):

@@ -1,6 +1,6 @@
-"""The guard before each change of an object: it is as a saved plan has it, and it is in the backup.
+"""The guard before each change of an object: it is as a saved plan has it, in the backup, and no newer run has begun.
 
-    HEAD ─> as planned? (exact) ─> backup ─> PutObject, CopyObject, CompleteMultipartUpload, DeleteObject
+    HEAD ─> as planned? (exact) ─> backup ─> fence ─> PutObject, CopyObject, CompleteMultipartUpload, DeleteObject
 
 It stands directly before the request that changes the object. That request is conditional where the store takes
 conditions, so that what is overwritten is what was looked at.
@@ -31,6 +31,10 @@ async def prepare_change(operation: Operation, head: Response, tools: Tools) -> 
         from s3batch.worker.backup import back_up  # noqa: PLC0415 - few jobs make a backup
 
         await back_up(operation.key, head, tools.brief.backup, tools)
+    if tools.brief.fence is not None:  # after the HEAD: what a newer run writes from now on fails the condition
+        from s3batch.worker.fence_check import require_newest  # noqa: PLC0415 - few jobs have a fence
+
+        await require_newest(tools.brief.fence)
 
 
 async def require_planned(operation: Operation, head: Response) -> None:

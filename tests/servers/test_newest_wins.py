@@ -27,6 +27,10 @@ def sync(run_cli, clean_env, store, tree, number, *more):
     return run_cli(words, env=clean_env | store.server.environment())
 
 
+def puts(proxy) -> set[str]:
+    return {each.key for each in list(proxy.requests) if each.operation == "PutObject"}
+
+
 def test_the_fence_rises_and_an_older_run_sends_nothing(run_cli, clean_env, store, make_tree):
     tree = make_tree({"a": b"41"})
     assert sync(run_cli, clean_env, store, tree, "41").code == 0
@@ -95,7 +99,7 @@ def test_a_run_is_overtaken_half_way(start_cli, run_cli, clean_env, store, make_
             ],
             env=clean_env | store.server.environment() | {"AWS_ENDPOINT_URL": proxy.url},
         )
-        assert wait_until(lambda: any(each.key == "www/big" for each in list(proxy.requests)))
+        assert wait_until(lambda: "www/big" in puts(proxy))
         store.put(FENCE, b"43\n")
         overtaken.set()
         stdout, stderr = slow.communicate(timeout=60)
@@ -104,6 +108,28 @@ def test_a_run_is_overtaken_half_way(start_cli, run_cli, clean_env, store, make_
     assert store.keys("www/") == {"www/big", "www/orphan", FENCE}
     left = run_cli(["resume"], env=clean_env | store.server.environment(), cwd=tree)
     assert (left.code, "nothing to resume" in left.stderr) == (0, True)
+
+
+def test_an_overtaken_run_overwrites_nothing_of_the_newer_one(start_cli, clean_env, store, make_tree):
+    """The newer run has written an object while the older one is about to."""
+    tree = make_tree({"a": b"42", "b": b"42"})
+    store.put("www/a", b"41")
+    overtaken = threading.Event()
+    with FaultProxy(store.server.url) as proxy:
+        proxy.on("PutObject", Hold(overtaken), key="^www/[ab]$")
+        slow = start_cli(
+            ["sync", tree, store.url("www"), "--newest-wins", "42", "--json"],
+            env=clean_env | store.server.environment() | {"AWS_ENDPOINT_URL": proxy.url},
+        )
+        assert wait_until(lambda: {"www/a", "www/b"} <= puts(proxy))
+        for key in ("www/a", "www/b"):
+            store.put(key, b"43")
+        store.put(FENCE, b"43\n")
+        overtaken.set()
+        stdout, stderr = slow.communicate(timeout=60)
+    assert slow.returncode == 0, stderr
+    assert '"superseded"' in stdout
+    assert store.contents("www/") == {"www/a": b"43", "www/b": b"43", FENCE: b"43\n"}
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "9" * 19, "true"])

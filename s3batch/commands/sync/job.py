@@ -95,7 +95,7 @@ class SyncJob(DirectionJob):
         super().__init__(wanted, runner)
         self.cluster = cluster
         self.fence = fence
-        """The fence that is looked at before each later stage."""
+        """The fence that is looked at each second, and before each later stage."""
         self.clock = clock
         """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
         self.paths = paths
@@ -225,6 +225,11 @@ class SyncJob(DirectionJob):
         """Stop the job if a newer run has begun since."""
         if self.fence is not None:
             self.fence.pass_through(self.bucket)
+
+    def _watch_fence(self) -> None:
+        """Stop the job soon if a newer run begins."""
+        if self.fence is not None:
+            self.fence.watch(self.bucket, self.clock)
 
     def _go_on_deleting(self, coordinator: Coordinator) -> None:
         """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
@@ -401,7 +406,7 @@ class SyncJob(DirectionJob):
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             part_size=self.settings.part_size, symlinks=self.settings.symlinks, dry_run=self.settings.dry_run,
             delete_check=self.make_delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
-            backup=self.find_backup_place(),
+            backup=self.find_backup_place(), fence=self.fence.mark() if self.fence is not None else None,
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
 
@@ -421,7 +426,7 @@ class SyncJob(DirectionJob):
             self._executor(brief), self.bucket.login, self._heard, totals=self.totals, clock=self.clock, uploads=uploads,
             whole=lambda operation: rules.attributes(operation.path).gzip, replan=self.make_replan(),
             has_file=self.wanted.key_paths.has_file if self.cluster else None, source_login=self.source_login,
-            deletes_alone=brief.is_guarded,
+            deletes_alone=brief.is_guarded, look=self._watch_fence if self.fence is not None else None,
         )  # fmt: skip
 
     def print_end(self, document: Document) -> None:
