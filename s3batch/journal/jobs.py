@@ -48,6 +48,8 @@ class Jobs:
         self._facts = facts
         self._is_rehearsal = is_rehearsal
         self._heard: Callable[[str], None] = lambda _: None
+        self.has_superseded = False
+        """True if the job at work has superseded an unfinished one, so that only it knows what that one left."""
 
     # -- the job at work
 
@@ -102,6 +104,7 @@ class Jobs:
                 "stage": Stage.DELETE if goes_on_deleting else Stage.MAIN,
             }
             job = self._table.insert(columns, self._operations.last, taken)
+            self.has_superseded = bool(dead)
             # when and how they ended stays as it was
             self._store.execute_many(
                 "UPDATE job SET state = 'superseded' WHERE number = ?", [(each.number,) for each in dead]

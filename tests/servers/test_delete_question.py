@@ -56,6 +56,22 @@ def test_no_sends_nothing_and_leaves_nothing_to_resume(scene, env, tmp_path, run
     assert "nothing to resume" in run_cli(["resume"], cwd=tree).stderr
 
 
+def test_no_leaves_an_unfinished_job_to_resume(scene, env, run_cli):
+    bucket, tree = scene
+    words = ["sync", tree, bucket.url("www"), "--delete"]
+    assert run_cli([*words, "--yes"], env=env | {"S3BATCH_TEST_CRASH_AT": "added"}).code < 0
+
+    for again in (["resume"], words):
+        code, shown = talk(again, env, tree, "n\n")
+        assert code == 1, shown
+        assert "to finish it: s3batch resume" in shown
+        assert len(bucket.keys()) == ORPHANS
+
+    resumed = run_cli(["resume"], cwd=tree)
+    assert resumed.code == 0, resumed.stderr
+    assert bucket.contents() == {"www/new.txt": b"new"}
+
+
 def test_yes_goes_on(scene, env):
     bucket, tree = scene
     code, shown = talk(["sync", tree, bucket.url("www"), "--delete"], env, tree, "y\n")

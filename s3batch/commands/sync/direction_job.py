@@ -131,8 +131,9 @@ class DirectionJob(JobDescription):
     # --- the end ------------------------------------------------------------------------------
 
     def stop_of(self, error: Exception) -> S3BatchError | None:
-        """Return the error that ends the job with a report; a job that was declined leaves none."""
-        return None if isinstance(error, DeclinedError) else super().stop_of(error)
+        """Return the error that ends the job with a report; a job that was declined leaves none, if no other is in it."""
+        is_forgotten = isinstance(error, DeclinedError) and not self.journal.jobs.has_superseded
+        return None if is_forgotten else super().stop_of(error)
 
     def has_changed(self, counts: report.Counts) -> bool:
         """Return true if the job changed the target, or would have."""
