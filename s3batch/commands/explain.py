@@ -51,7 +51,7 @@ def run_explain(settings: Settings, output: Output) -> int:
 
         return explain_from_s3(settings, output, direction)
     wanted = SyncSpec.from_settings(settings)
-    subject = _find_subject(wanted, settings.argument)
+    subject = find_subject(wanted, settings.argument)
     selected = _select_path(wanted, subject)
     known, journalled = read_journal_facts(settings, history.format_target_place(wanted.target), subject.key)
     bucket = Bucket.from_settings(settings, wanted.target.bucket)
@@ -75,7 +75,7 @@ def run_explain(settings: Settings, output: Output) -> int:
 # --- the subject -------------------------------------------------------------------------------
 
 
-def _find_subject(wanted: SyncSpec, text: str) -> Subject:
+def find_subject(wanted: SyncSpec, text: str) -> Subject:
     """Return path and key for the argument. Raises SettingsError for what cannot belong to the job."""
     if is_in_s3(text):
         bucket, _, key = text.removeprefix(S3_SCHEME).partition("/")
@@ -85,7 +85,9 @@ def _find_subject(wanted: SyncSpec, text: str) -> Subject:
     base = wanted.source.base
     for name in (os.path.abspath(text), os.path.normpath(os.path.join(base, text))):
         path = os.path.relpath(name, base)
-        if os.path.lexists(name) and path not in {os.curdir, os.pardir} and not path.startswith(f"{os.pardir}/"):
+        if path in {os.curdir, os.pardir} or path.startswith(f"{os.pardir}/"):
+            continue
+        if _may_exist(name):
             return Subject(wanted.key(path), path, exists=True)
     if wanted.prefix and wanted.owns(text):
         return _subject_of_key(wanted, text)
@@ -95,9 +97,20 @@ def _find_subject(wanted: SyncSpec, text: str) -> Subject:
     return _subject_of_key(wanted, wanted.key(path))
 
 
+def _may_exist(path: str) -> bool:
+    """Return whether there is something, or this user may not look: the walk then says why."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _subject_of_key(wanted: SyncSpec, key: str) -> Subject:
     paths = wanted.paths(key)
-    found = [path for path in paths if os.path.lexists(os.path.join(wanted.source.base, path))]
+    found = [path for path in paths if _may_exist(os.path.join(wanted.source.base, path))]
     rest = key.removeprefix(wanted.prefix)
     unknown = rest if wanted.key(rest) == key else ""
     return Subject(key, (found or paths or [unknown])[0], exists=bool(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,11 @@ class JobDescription(ABC):
 
     def format_error(self, stopped: S3BatchError | None, code: int) -> str:
         """Return the sentence of a job that failed; empty for one that did not, or whose end block tells it."""
-        return "" if stopped is None else str(stopped)
+        if stopped is None:
+            return ""
+        if self.runner.settings.dry_run:  # a rehearsal, such as a verify, leaves nothing to resume
+            stopped.hint = re.sub(r"(?<!s3batch )\bresume\b", "run it again", stopped.hint)
+        return str(stopped)
 
     def forgive(self, error: str) -> None:
         """Print the sentence of an error whose exit code is 0."""

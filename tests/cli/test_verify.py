@@ -60,6 +60,7 @@ def test_only_what_was_compared_counts(call, workspace, words, compared, code):
     assert line.startswith(f"{compared} file{'s' * (compared != 1)} compared: ")
     assert line.endswith("not everything was compared" if said.code == 4 else "3 could not be compared")
     assert "no difference" not in line
+    assert "resume" not in said.err  # a verify leaves nothing to resume
     assert (document["compared"], document["unchanged"]) == (compared, 0)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
+from s3batch.commands.explain import find_subject
+from s3batch.commands.explanation import Subject
+from s3batch.plan.spec import SyncSpec
+from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
 
 
@@ -161,3 +166,14 @@ def test_values_of_several_parts_are_text(run_cli, scene):
     assert "preserve      mtime, mode, by preserve (--preserve)" in shown
     assert "metadata      a=1, by metadata * (--metadata)" in shown
     assert any(line.startswith("store ") and line.endswith("metadata who=me") for line in shown), shown
+
+
+def test_what_this_user_may_not_look_at_is_no_missing_file(monkeypatch, tmp_path):
+    wanted = SyncSpec.from_settings(Settings(source=str(tmp_path), bucket="b", target="www"))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    for word in (str(tmp_path / "closed/file"), "closed/file"):
+        assert find_subject(wanted, word) == Subject("www/closed/file", "closed/file", exists=True)
