@@ -3,7 +3,8 @@
     write ─> wait until it is on disk ─> rename ─> wait until that is on disk ─> the result
 
 One call has the file system write out what many files hold: a call for each would cost a hundred times as much. The call
-that writes out new files also writes out the renames before it. While files wait for it, their worker begins others.
+that writes out new files also writes out the renames before it. While files wait for it, their worker begins others. Where
+it has no other under way, they wait for none.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Landing:
         """Unfinished files that are to be on disk before they get their place."""
         self._moved: list[tuple[Stamp | None, Done]] = []
         """Those that have it, and are done when that is on disk; a stamp or nothing is their result."""
-        self._is_due = False
+        self._is_due = self._gathers = False
+        self._number = 0
+        """Of the latest call that is due: one that gathers files gives way to one at once."""
         self.planned: dict[str, Stamp] = {}
         """The files that may be replaced by a saved plan, by path: with another stamp they stay."""
 
@@ -85,9 +88,16 @@ class Landing:
         self._schedule(loop)
 
     def _schedule(self, loop: EventLoop) -> None:
-        if not self._is_due:
-            self._is_due = True
-            loop.call_later(self._gather, partial(self._start, loop))
+        is_last = loop.active == loop.parked
+        if not self._is_due or (self._gathers and is_last):
+            self._is_due, self._gathers = True, not is_last
+            self._number += 1
+            loop.call_later(0.0 if is_last else self._gather, partial(self._end_gathering, loop, self._number))
+
+    def _end_gathering(self, loop: EventLoop, number: int) -> None:
+        if number == self._number:
+            self._gathers = False
+            self._start(loop)
 
     def _start(self, loop: EventLoop) -> None:
         if self._writes is not None and not self._writes.is_open:

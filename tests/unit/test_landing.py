@@ -67,5 +67,26 @@ def test_nothing_gets_its_place_when_the_worker_is_dismissed_while_the_disk_is_s
     assert ended == []
 
 
+def test_files_are_gathered_only_while_others_are_under_way(tmp_path: Path, loop):
+    """The last files of a job waited twice for files that did not come."""
+    ended: list[str] = []
+    landing = Landing(str(tmp_path), gather=3600.0)
+    for name in ("1.x", "2.x"):
+        write_unfinished(landing, name, b"content")
+    loop.active = 2
+
+    loop.parked = 1
+    landing.begin_move("1.x", "one", loop, lambda *_: ended.append("one"))
+    for _ in range(5):
+        loop.turn(0.01)
+    gathered = not (tmp_path / "one").exists()
+    loop.parked = 2
+    landing.begin_move("2.x", "two", loop, lambda *_: ended.append("two"))
+    turn_until(loop, lambda: len(ended) == 2)
+
+    assert gathered
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["one", "two"]
+
+
 def test_two_workers_give_unfinished_files_of_one_row_different_names(tmp_path: Path):
     assert Landing(str(tmp_path)).token != Landing(str(tmp_path)).token
