@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3batch.s3 import checksums, native_crc64
 from s3batch.s3.checksums import (
     FEW,
     NAMES,
@@ -21,7 +22,9 @@ from s3batch.s3.checksums import (
     RunningChecksum,
     checksum_of,
     combine_crc64nvme,
+    load_checksum,
 )
+from s3batch.s3.native_crc64 import find_native_crc64
 
 
 def reflected(polynomial: int, width: int, body: bytes) -> bytes:
@@ -87,6 +90,45 @@ def test_the_first_bytes_of_a_process_have_the_same_checksum_without_awscrt(piec
         crc, body = first(piece, crc), body + piece
 
     assert crc == awscrt.checksums.crc64nvme(body)
+
+
+@given(before=st.integers(0, 2**64 - 1), body=st.binary(max_size=5000))
+def test_the_function_of_awscrts_library_is_that_of_awscrt(before, body):
+    native = find_native_crc64(awscrt.__version__)
+
+    assert native is not None, f"try awscrt {awscrt.__version__}, and add it to TRIED_RELEASES"
+    assert native(memoryview(body), before) == awscrt.checksums.crc64nvme(body, before)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        pytest.param("TRIED_RELEASES", frozenset(), id="another release"),
+        pytest.param("_LIBRARY", "json", id="no library"),
+        pytest.param("_LIBRARY", "no_such_module", id="no module"),
+        pytest.param("_NAME", "aws_no_such_function", id="another build"),
+        pytest.param("_CHECK", (b"123456789", 1), id="another function"),
+    ],
+)
+def test_another_awscrt_is_imported_as_usual(monkeypatch, place, value):
+    monkeypatch.setattr(native_crc64, place, value)
+    monkeypatch.setitem(checksums._functions, "crc64nvme", FirstCrc64())
+
+    load_checksum("crc64nvme")
+
+    assert checksums._functions["crc64nvme"] is awscrt.checksums.crc64nvme
+
+
+def test_the_checksum_of_much_content_does_not_initialize_awscrt():
+    script = (
+        "import sys; from s3batch.s3.checksums import load_checksum, checksum_of; load_checksum('crc64nvme')\n"
+        "print(checksum_of('crc64nvme', b'123456789'), '_awscrt' in sys.modules)\n"
+        "from awscrt.checksums import crc64nvme; print(crc64nvme(b'123456789') == 0xAE8B14860A799888)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert said == "rosUhgp5mIg= False\nTrue\n"
 
 
 def test_awscrt_is_imported_for_much_content_only():
