@@ -6,9 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.signals import DiskFullError, StoppedError
+from s3batch.error_codes import Trait, select_codes
 from s3batch.errors import EndpointError
 from s3batch.s3.faults import NOT_IMPLEMENTED
-from s3batch.worker.results import COPY_REFUSED, DAMAGED, DISK_FULL
+from s3batch.worker.results import DAMAGED, DISK_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +29,7 @@ SEVERAL = 3
 """Permanent failures of so many keys: the store may be unable to serve a single key."""
 NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
-_OF_ONE_FILE = frozenset(
-    {
-        "Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Unwritable", "BadName", "Blocked", "InvalidObjectState",
-        "Drifted", "FileTooLarge", COPY_REFUSED,
-    }
-)  # fmt: skip
-"""Codes that concern one file or object and not the store; S3 has InvalidObjectState for an archived object."""
+_OF_ONE_FILE = select_codes(Trait.ONE_FILE)
 
 
 class CircuitBreaker:

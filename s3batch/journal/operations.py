@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from s3batch.error_codes import Trait, select_codes
 from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
@@ -47,13 +48,11 @@ UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?
     recheck = max(recheck, ?)
 WHERE id = ?
 """
-_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy', 'BadName', 'Blocked', 'FileTooLarge')"
-"""Codes of failures that the walk, or the listing, sees for itself."""
 _TAKE_AGAIN = """
 UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'failed' AND stage <= ?
 """
-_SEEN_ANEW = f"AND code NOT IN {_OF_ONE_FILE}"
+_SEEN_ANEW = f"AND code NOT IN ({', '.join(map(repr, sorted(select_codes(Trait.SEEN_ANEW))))})"
 STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 DECIDED_ANEW = "a later job planned it again"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""

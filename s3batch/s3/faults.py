@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from s3batch.error_codes import Trait, select_codes, select_statuses
 from s3batch.errors import S3BatchError
 from s3batch.named_tuple import NamedTuple
 from s3batch.s3.clock import offset_of, retry_after
@@ -22,49 +23,23 @@ if TYPE_CHECKING:
 
 ACLS_DISABLED = "AccessControlListNotSupported"
 """The code of a bucket whose object ownership is enforced: it takes no ACL."""
-THROTTLED = frozenset(
-    {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
-)
-THROTTLED_STATUSES = frozenset({429, 503})
+THROTTLED = select_codes(Trait.SLOWER)
+THROTTLED_STATUSES = select_statuses(Trait.SLOWER)
 """429 Too Many Requests; S3 sends 503 for SlowDown. With either it says that it did nothing."""
 MALFORMED = "MalformedAnswer"
 """The code of s3batch for a response that is not S3's answer to the call."""
 TOO_LARGE = "TooLarge"
 """The code of s3batch for an object that is larger than a listing, a HEAD or a manifest said."""
 SKEWED = "RequestTimeTooSkewed"
-RETRYABLE = THROTTLED | {
-    "InternalError",
-    "RequestTimeout",
-    "OperationAborted",
-    "ConditionalRequestConflict",
-    "BadDigest",
-    "IncompleteBody",
-    "XAmzContentSHA256Mismatch",
-    "XAmzContentChecksumMismatch",
-    "ChecksumMismatch",
-    MALFORMED,
-    "NotStored",
-    "Timeout",
-    "Connection",
-}
-_RETRYABLE_STATUSES = THROTTLED_STATUSES | {408, 425, 500, 502, 504}
-UNREACHABLE = frozenset({"Connection", "Timeout"})
+RETRYABLE = select_codes(Trait.AGAIN)
+_RETRYABLE_STATUSES = select_statuses(Trait.AGAIN)
+UNREACHABLE = select_codes(Trait.NO_ANSWER)
 """Codes of s3batch for a request without any response."""
-SIGNED_OUT = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "TokenRefreshRequired",
-        "AuthFailure",
-        "UnrecognizedClientException",
-    }
-)
+SIGNED_OUT = select_codes(Trait.SIGNED_OUT)
 """Credentials that are wrong for every key, so no other key needs to be tried with them."""
 MISREAD = "SignatureDoesNotMatch"
 """A wrong secret, or a store that reads a request otherwise than it was written: certain only before any success."""
-FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Corrupted", "Environment"}
+FATAL = select_codes(Trait.FATAL)
 
 # Complaints about the content of the request that boto3 would meet just the same.
 _CERTAIN = (
@@ -109,7 +84,6 @@ class Fault(NamedTuple):
     @property
     def retryable(self) -> bool:
         """True if the same request may work later."""
-        # time-outs, too early, too many, and failures of the server (RFC 9110, RFC 8470, RFC 6585)
         return self.code in RETRYABLE or self.status in _RETRYABLE_STATUSES
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from s3batch.error_codes import Trait, select_statuses
 from s3batch.named_tuple import NamedTuple
 from s3batch.s3.documents import decode_references
 from s3batch.s3.faults import MALFORMED, TOO_LARGE, UNREACHABLE, RequestError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _WRITES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
 """Calls that replace or remove the object of their key. A part that lands late belongs to an upload that is over."""
-GATEWAY_STATUSES = frozenset({502, 504})
+GATEWAY_STATUSES = select_statuses(Trait.NO_ANSWER)
 """Bad gateway, gateway timeout: a proxy answers, and the store may have the request (RFC 9110, section 15.6)."""
 _UNANSWERED = UNREACHABLE | {MALFORMED, TOO_LARGE}
 """The codes of requests that the store itself has not answered."""

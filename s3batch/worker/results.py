@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result, Step
+from s3batch.s3.faults import RETRYABLE
 
 if TYPE_CHECKING:
     from s3batch.model import Work
@@ -19,9 +20,6 @@ DISK_FULL = "DiskFull"
 """The code of s3batch for a local target that takes nothing more."""
 DAMAGED = "Damaged"
 """The code of s3batch for a chunk of a cache whose content does not match its id."""
-_OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
-
-
 DRIFTED = "Drifted"
 """The code of an operation that was refused, because its file or object is not as it was planned."""
 
@@ -50,7 +48,7 @@ def failed_result(work: Work, fault: Fault, name: str) -> Result:
 
 def failed_content(work: Work, error: ContentError) -> Result:
     """Return the result of work whose file cannot be sent as planned."""
-    retryable = error.code in _OWN_CODES_RETRYABLE
+    retryable = error.code in RETRYABLE
     return Result(
         work.operation.id, work.step, part_number(work), error=str(error), code=error.code, retryable=retryable
     )
