@@ -18,7 +18,8 @@ _TABLES = (
         key TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, etag TEXT NOT NULL, written REAL NOT NULL,
         listed_etag TEXT NOT NULL, settled INTEGER NOT NULL, backup TEXT NOT NULL DEFAULT '', acl TEXT NOT NULL DEFAULT '',
         now_size INTEGER, now_etag TEXT, now_modified REAL, row INTEGER NOT NULL DEFAULT 0,
-        first TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '', last TEXT NOT NULL DEFAULT '') WITHOUT ROWID""",
+        first TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '', last TEXT NOT NULL DEFAULT '',
+        later INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
 )
 _KINDS = "('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore')"
 _SETTLED = f"""
@@ -41,6 +42,11 @@ ON CONFLICT (key) DO UPDATE SET settled = settled AND excluded.row < row,
     before = CASE WHEN excluded.row < row THEN '' ELSE before END
 """  # noqa: S608 - constants
 """Requests of these may have been carried out, although no answer came. One that was found right may be so by them."""
+_LATER = f"""
+UPDATE temp.change SET later = 1 WHERE key IN
+    (SELECT key FROM operation WHERE job IN ({{jobs}}) AND state = 'done' AND kind IN {_KINDS})
+"""  # noqa: S608 - constants
+"""LastModified does not tell two changes within a second apart, and a copy keeps the ETag."""
 _BACKUP = """
 INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled, backup)
 VALUES (CAST(? AS TEXT), '', '', 0, '', 0, CAST(? AS TEXT))
@@ -72,6 +78,8 @@ class ChangedKey(NamedTuple):
     """That of the version before it, if a HEAD told it."""
     last: str = ""
     """That of the version that the last change wrote."""
+    later: bool = False
+    """True if a later job has changed the key, as the journal knows."""
 
 
 class Reversals:
@@ -80,13 +88,14 @@ class Reversals:
     def __init__(self, store: Database) -> None:
         self._store = store
 
-    def collect(self, jobs: Sequence[int]) -> None:
-        """Begin anew with the operations of these jobs."""
+    def collect(self, jobs: Sequence[int], later: Sequence[int]) -> None:
+        """Begin anew with the operations of these jobs. ``later`` are those of the target that began after them."""
         numbers = ", ".join(map(str, jobs))
         for statement in _TABLES:
             self._store.execute(statement)
         self._store.execute(_SETTLED.format(jobs=numbers))
         self._store.execute(_UNSETTLED.format(jobs=numbers))
+        self._store.execute(_LATER.format(jobs=", ".join(map(str, later))))
 
     def note_backups(self, found: Iterable[tuple[str, str]]) -> None:
         """Note keys and the keys of their backups. Of several backups the first that is noted counts."""
@@ -116,7 +125,7 @@ class Reversals:
         while True:
             rows = self._store.rows(
                 """SELECT key, kind, etag, written, listed_etag, settled, backup, acl, now_size, now_etag, now_modified,
-                first, before, last FROM temp.change WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT ?""",
+                first, before, last, later FROM temp.change WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT ?""",
                 (after, _PAGE),
             )
             if not rows:
@@ -135,6 +144,8 @@ class Reversals:
 
 
 def _decode_change(row: Row) -> ChangedKey:
-    key, kind, etag, written, listed_etag, settled, backup, acl, size, now_etag, modified, *versions = row
+    key, kind, etag, written, listed_etag, settled, backup, acl, size, now_etag, modified, *versions, later = row
     now = None if size is None else ListedObject(key, size, now_etag, modified)
-    return ChangedKey(key, kind, etag, written, listed_etag, bool(settled), backup, acl, now, *versions)
+    return ChangedKey(key, kind, etag, written, listed_etag, bool(settled), backup, acl, now, *versions)._replace(
+        later=bool(later)
+    )

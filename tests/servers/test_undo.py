@@ -150,6 +150,26 @@ def test_what_was_changed_since_is_named_and_stays(call, store, tree):
 
 
 @BOTH
+def test_a_change_of_a_later_job_in_the_same_second_is_named_and_stays(call, store, tree):
+    """The later job copies the objects onto themselves: with the same ETag, and here within a second."""
+    put_old(store)
+    first = call(*sync_words(store, tree))
+    with closing(sqlite3.connect(first.json["journal"])) as journal, journal:
+        journal.execute("UPDATE operation SET written = written + 3600")  # as if all were of one second
+    later = call(*sync_words(store, tree), "--metadata", '{"changed": {"release": "2"}}')
+    assert later.code == 0, later.stderr
+    after = store.head("www/changed")["Metadata"]
+    assert after["release"] == "2"
+
+    undone = call("undo", first.json["job"], "--json")
+
+    assert undone.code == 1, undone.stderr
+    named = {each["key"]: each["error"] for each in undone.json["failures"]}
+    assert "a later job changed it" in named["www/changed"]
+    assert store.get("www/changed") == b"new content"
+    assert store.head("www/changed")["Metadata"] == after
+
+
 def test_a_versioned_bucket_needs_no_backup(call, store, tree):
     store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
     before = put_old(store)

@@ -43,6 +43,8 @@ def change(
         (BACKED_UP, change(REMOVE, None, before=True), Kind.RESTORE),
         (BACKED_UP, change(WRITE, THEIRS, before=True), "changed"),
         (BACKED_UP, change(WRITE, LATER, before=True), "changed"),
+        # of the same second, with the same ETag
+        (BACKED_UP, change(WRITE, OURS, before=True)._replace(later=True), "a later job changed"),
         (BACKED_UP, change(WRITE, None, before=True), "deleted"),
         (BACKED_UP, change(WRITE, None, before=False), "deleted"),
         (BACKED_UP, change(REMOVE, THEIRS, before=True), "written"),

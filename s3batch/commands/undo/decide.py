@@ -80,6 +80,8 @@ def _may_be_same_etag(listed: str, written: str) -> bool:
 
 def _require_as_left(change: ChangedKey, now: ListedObject | None, facts: UndoFacts) -> None:
     """Raise ChangedSinceError if someone has changed the key since the job."""
+    if change.later:
+        raise ChangedSinceError("a later job changed it")
     if not change.settled:
         if now is not None and now.modified > facts.end:
             raise ChangedSinceError("it was changed since")

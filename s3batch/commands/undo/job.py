@@ -152,7 +152,7 @@ class UndoJob(ApplyJob):
         journal, changes = self.journal, self.journal.reversals
         self._undone = tuple(journal.jobs.list_chain(journal.jobs.current.plan.removeprefix(_PLAN)))
         numbers = [job.number for job in self._undone]
-        changes.collect(numbers)
+        changes.collect(numbers, self._list_later())
         self._collect_backups()
         for keys in changes.read_keys():
             prefix = self.wanted.listed if all(key.startswith(self.wanted.listed) for key in keys) else ""
@@ -165,6 +165,14 @@ class UndoJob(ApplyJob):
                 self._add_operations(page, facts)
             journal.jobs.set_planned()
         reach_failpoint("planned")
+
+    def _list_later(self) -> list[int]:
+        """Return the numbers of the jobs to the target that began after those that are undone."""
+        last, now = self._undone[-1].number, self.journal.jobs.current
+        return [
+            each.number for each in self.journal.jobs.list_all()
+            if last < each.number < now.number and (each.target, each.endpoint) == (now.target, now.endpoint)
+        ]  # fmt: skip
 
     def _collect_backups(self) -> None:
         """List the backups of all these jobs, the oldest first: that is what was there before all of them."""
