@@ -90,7 +90,7 @@ class Judgement:
         self._deps.heard(operation, result)
         if result.already and operation.kind is UPLOAD:
             self._deps.totals.bytes_before += operation.size
-        looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
+        looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, Kind.RESTORE, DELETE)
         self._counts.settle(operation, unchanged=looked and operation.kind is RECONCILE)
         if looked and operation.kind is DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)

@@ -35,6 +35,7 @@ _PART = 512 * 1024 * 1024
 
 _LACKS = "attributes that copies lack"
 ACL_LOST = "the bucket has ACLs disabled: objects come back without the ACL that they had"
+VERSION_ACL_LOST = "the store has no ACLs of old versions: objects come back private"
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -88,7 +89,9 @@ async def read_canned_acl(source: ObjectPlace, tools: Tools) -> str:
         return ""
     request = source.acl()
     response = await send_request(request)
-    if response.status == 404:  # a store that has no ACLs of old versions
+    if response.status == 404:
+        if source.version:
+            tools.warn(VERSION_ACL_LOST)
         return ""
     if (fault := refusal_for_good(response)) is not None:
         tools.note_refusal(request.name, fault, "ACLs of old objects are not kept")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.model import Operation, RestoreSpec, Result
+from s3batch.model import Kind, Operation, RestoreSpec, Result
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
@@ -60,16 +60,15 @@ def require_last_version(spec: RestoreSpec, head: Response) -> None:
 
 
 async def _remove_created(operation: Operation, spec: RestoreSpec, head: Response, tools: Tools) -> Result:
-    versions = None
-    if head.status != 404:
-        require_last_version(spec, head)
-        await prepare_change(operation, head, tools)
-        request = requests.delete_object(operation.key)
-        response = await send_request(request)
-        if response.status != 404:
-            raise_for_status(response, request)
-        versions = note_version(operation, response, head)
-    return Result(operation.id, spec=versions)
+    if head.status == 404:
+        return Result(operation.id, already=True)
+    require_last_version(spec, head)
+    await prepare_change(operation, head, tools)
+    request = requests.delete_object(operation.key)
+    response = await send_request(request)
+    if response.status != 404:
+        raise_for_status(response, request)
+    return Result(operation.id, become=Kind.DELETE, spec=note_version(operation, response, head))
 
 
 async def _is_restored(

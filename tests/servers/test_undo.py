@@ -178,6 +178,8 @@ def test_a_versioned_bucket_needs_no_backup(call, store, tree):
     after = state(store)
     undone = call("undo", done.json["job"], "--json")
     assert (undone.code, undone.json["state"]) == (0, "done"), undone.stderr
+    counts = undone.json["operations"]
+    assert (counts["restore"]["done"], counts["delete"]["done"]) == (len(before), 1)
     assert state(store) == before
     assert call("undo", undone.json["job"]).code == 0
     assert state(store) == after
