@@ -47,6 +47,8 @@ _FLUSH_EVERY = 0.02
 _FLUSH_AT = 200
 _HUNGRY_FLUSH = 0.005
 """Seconds that results are gathered where the worker could begin more than it has: they carry its request."""
+_ASK_AT = 64
+"""Pieces of work that are worth a report without results: files that wait for the disk have none yet."""
 PAGE_BYTES = mmap.PAGESIZE
 SAY_EVERY = 1.0
 """Seconds after which a worker reports its state, even without results."""
@@ -165,6 +167,8 @@ class Worker:
         self._page = page
         self._runner: WorkerLoop | None = None
         self._flushed = 0.0
+        self._asked = 0
+        """Pieces of work that it has asked for in all."""
 
     def run(self) -> None:
         """Work until the coordinator is gone."""
@@ -227,13 +231,20 @@ class Worker:
         elapsed = time.monotonic() - self._flushed
         count = len(runner.results)
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
-        if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
+        is_due = elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy))
+        if is_due or (elapsed >= _HUNGRY_FLUSH and self._asks_for_more(runner)):
             rows, stored = pack_results(runner.results)
             tally = tuple(runner.transport.take_tally())
-            self._frames.queue("report", (rows, stored, tally, runner.status()))
+            status = runner.status()
+            self._frames.queue("report", (rows, stored, tally, status))
             runner.results.clear()
             self._flushed += elapsed
+            self._asked = status.credit.works
         self._frames.flush()
+
+    def _asks_for_more(self, runner: WorkerLoop) -> bool:
+        """Return whether it could take much more than it has asked for, since files wait for the disk."""
+        return runner.transport.loop.parked > 0 and runner.status().credit.works >= self._asked + _ASK_AT
 
 
 def pack_results(results: list[Result]) -> tuple[list[tuple[Any, ...]], list[ShortRow]]:

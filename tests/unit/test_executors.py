@@ -12,10 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from s3batch.executors import Executor, PollResult, collect_work_tags, compute_work_weight, count_outstanding
+from s3batch.executors import (
+    Credit,
+    Executor,
+    PollResult,
+    Status,
+    collect_work_tags,
+    compute_work_weight,
+    count_outstanding,
+)
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.worker_loop import WorkerLoop
@@ -38,7 +47,7 @@ from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.congestion_window import FIRST_WINDOW
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.tally import Tally
+from s3batch.s3.tally import EMPTY_TALLY, Tally
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
@@ -635,6 +644,35 @@ def test_work_comes_out_of_its_row_as_it_went_in(spec):
 
     assert unpack_works(pack_works(works)) == works
     assert [type(each.operation.spec) for each in unpack_works(pack_works(works))] == [type(spec)] * 2
+
+
+@pytest.mark.parametrize(
+    ("parked", "room", "reports"),
+    [
+        pytest.param(256, 64, 1, id="much more could be begun"),
+        pytest.param(256, 63, 0, id="a little more"),
+        pytest.param(0, 64, 0, id="nothing waits for the disk: results carry what it asks for"),
+    ],
+)
+def test_a_worker_whose_files_wait_for_the_disk_asks_for_more_before_they_have_results(parked, room, reports):
+    """Workers of a download had begun all they had, and said nothing until the disk had it: two waits of 20 ms."""
+    mine, theirs = socket.socketpair()
+    mine.setblocking(False)
+    worker = Worker(theirs, [0, 0])
+    runner = SimpleNamespace(
+        results=[], hungry=True, busy=True, status=lambda: Status(0, Credit(1000 + room)),
+        transport=SimpleNamespace(loop=SimpleNamespace(parked=parked), take_tally=lambda: EMPTY_TALLY),
+    )  # fmt: skip
+    worker._asked, worker._flushed = 1000, time.monotonic() - 0.1
+    try:
+        for _ in range(3):  # it asks once
+            worker._report(runner)
+        said = [word for word, _ in FrameStream(mine).receive()]
+    finally:
+        mine.close()
+        theirs.close()
+
+    assert said == ["report"] * reports
 
 
 def test_a_worker_that_waited_for_work_asks_for_more_at_a_time(brief, upload):
