@@ -14,7 +14,6 @@ times are UTC: seconds since the epoch as float, or ``mtime_ns`` as whole nanose
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from array import array
@@ -23,6 +22,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 from s3batch.quirks import Quirk
 
@@ -189,7 +189,7 @@ def stamp_of_object(size: int, etag: str, modified: float) -> Stamp:
     The ctime is constant, because an object of another ETag is another one however young it is. The time is cut to whole
     seconds, as HEAD tells it, and folded: stores tell times of any year.
     """
-    digest = int.from_bytes(hashlib.blake2b(etag.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big")
+    digest = int.from_bytes(hashes.blake2b(etag.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big")
     return Stamp(FILE, size, fold_number(int(modified // 1) * 1_000_000_000), 1, 0, digest)
 
 
@@ -266,7 +266,7 @@ class Attributes(NamedTuple):
         """
         values = [value for name, value in zip(self._fields, self, strict=True) if not name.startswith("preserve")]
         text = repr([*values, self.preserve] if self.preserve else values)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        digest = hashes.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         return digest + COMPRESSED * self.gzip
 
 

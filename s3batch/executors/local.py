@@ -188,13 +188,15 @@ class LocalExecutor(MessagingExecutor):
         self._aside = PollResult()
         """Outcomes for the next poll: work of processes that could not be started, and the reason."""
 
-    def start(self, content: int = sys.maxsize, states: Sequence[WorkerState] = ()) -> None:
+    def start(
+        self, count: int = sys.maxsize, content: int = sys.maxsize, states: Sequence[WorkerState] = ()
+    ) -> None:  # fmt: skip
         """Start the processes that are missing, of ``states`` or of all; work does it too, and waits for them.
 
-        ``content``: bytes that they are to send first, as far as that is known.
+        ``count`` and ``content``: the works that they get first, and the bytes of those, as far as that is known.
         """
         if not self._processes and fork.is_fork_possible():
-            prepare_worker(self._brief, content)
+            prepare_worker(self._brief, count, content)
         try:
             for state in states or self._states:
                 if state not in self._processes:
@@ -231,7 +233,7 @@ class LocalExecutor(MessagingExecutor):
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
             alone = not self._processes and len(works) == 1  # a job of one file needs one process
-            self.start(sum(map(compute_work_weight, works)), [worker] if alone else ())
+            self.start(len(works), sum(map(compute_work_weight, works)), [worker] if alone else ())
         process = self._processes.get(worker)
         if process is None:  # it could not be started
             self._aside.dropped += works

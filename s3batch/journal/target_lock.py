@@ -6,13 +6,13 @@ too. The file stays and names the last job that began, so that a job of another 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from s3batch import hashes
 from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
@@ -44,7 +44,7 @@ class TargetLock:
         """``target`` is the bucket and the prefix below it, as :class:`s3batch.objects.target.Target` has them."""
         self._directories = list(dict.fromkeys(directories))
         self._endpoint, self._target = name_endpoint(endpoint), target
-        digest = hashlib.blake2b(f"{self._endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
+        digest = hashes.blake2b(f"{self._endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
         self._name = f"target-{digest.hexdigest()}"
         self._locks = [
             JournalLock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories

@@ -6,10 +6,10 @@ goes on with the plan it was begun with.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from s3batch import hashes
 from s3batch.model import Stage
 from s3batch.named_tuple import NamedTuple
 from s3batch.objects.attributes import AttributeRules
@@ -76,7 +76,7 @@ class SyncSpec(NamedTuple):
         if not self.read:
             return digest
         text = "\0".join([digest, *self.read]).encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(text, digest_size=8).hexdigest()
+        return hashes.blake2b(text, digest_size=8).hexdigest()
 
     @property
     def prefix(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Self
 
+from s3batch import hashes
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import ObjectKeyPaths
 from s3batch.objects.redirects import parse_redirects
@@ -47,7 +47,7 @@ class TransferSpec(SyncSpec):
     def plan_digest(self) -> str:
         """Return a digest of all that decides the plan: the source's server is part of it."""
         text = f"{SyncSpec.plan_digest(self)}\0{self.settings.source_endpoint_url}"
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        return hashes.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
     @property
     def key_paths(self) -> KeyPaths:

@@ -6,9 +6,10 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuck
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import MutableMapping
+
+from s3batch import hashes
 
 _OF_OBJECT = "x-amz-server-side-encryption-customer-"
 _OF_SOURCE = "x-amz-copy-source-server-side-encryption-customer-"
@@ -60,5 +61,5 @@ def make_source_key_headers(source_key: str, own_key: str) -> dict[str, str]:
 def _make_key_headers(prefix: str, key: str) -> dict[str, str]:
     if not key:
         return {}
-    digest = b64encode(hashlib.md5(b64decode(key), usedforsecurity=False).digest()).decode()
+    digest = b64encode(hashes.md5(b64decode(key)).digest()).decode()
     return {f"{prefix}algorithm": "AES256", f"{prefix}key": key, f"{prefix}key-md5": digest}

@@ -6,7 +6,6 @@ whole object also for multipart uploads, so that a later run can compare without
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from base64 import b64decode, b64encode
 from binascii import b2a_base64
@@ -14,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterable
 
     from s3batch.s3.requests import Body
@@ -41,8 +41,14 @@ def load_checksum(name: str) -> None:
 def checksum_of(name: str, body: Body) -> str:
     """Return the checksum of ``body`` in base64, the form of S3's headers."""
     if name in ("sha256", "sha1"):
-        return b64encode(hashlib.new(name, body).digest()).decode()
+        return b64encode(_make_hash(name, body).digest()).decode()
     return b2a_base64(_functions[name](body, 0).to_bytes(_WIDTHS[name], "big"), newline=False).decode()
+
+
+def _make_hash(name: str, body: Body = b"") -> hashlib._Hash:
+    import hashlib  # noqa: PLC0415 - a job with the default checksum need not load it
+
+    return hashlib.new(name, body)
 
 
 def _load_crc64() -> None:
@@ -142,7 +148,7 @@ class RunningChecksum:
     """A checksum fed piece by piece."""
 
     def __init__(self, name: str) -> None:
-        self._hash = hashlib.new(name) if name in ("sha256", "sha1", "md5") else None
+        self._hash = _make_hash(name) if name in ("sha256", "sha1", "md5") else None
         self._name = name
         self._crc = 0
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
+
+from s3batch import hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ def md5_of_etag(etag: str) -> str | None:
 def multipart_etag(digests: Iterable[bytes]) -> str:
     """Return S3's ETag of an object whose parts have these MD5s, without quotes."""
     parts = list(digests)
-    return f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}"
+    return f"{hashes.md5(b''.join(parts)).hexdigest()}-{len(parts)}"
 
 
 def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]:
@@ -41,7 +42,7 @@ def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]
 
 def hash_blocks(blocks: Iterable[Body]) -> str:
     """Return the MD5 in hex."""
-    running = hashlib.md5(usedforsecurity=False)
+    running = hashes.md5()
     for block in blocks:
         running.update(block)
     return running.hexdigest()
@@ -49,7 +50,7 @@ def hash_blocks(blocks: Iterable[Body]) -> str:
 
 def multipart_digests(blocks: Iterator[Body], part_size: int) -> list[bytes]:
     """Return the MD5 of each part of ``part_size`` bytes (a whole number of MiB, or the last part is all)."""
-    digests, running, filled = [], hashlib.md5(usedforsecurity=False), 0
+    digests, running, filled = [], hashes.md5(), 0
     for block in blocks:
         view = memoryview(block)
         while view:
@@ -59,5 +60,5 @@ def multipart_digests(blocks: Iterator[Body], part_size: int) -> list[bytes]:
             view = view[len(piece) :]
             if filled == part_size:
                 digests.append(running.digest())
-                running, filled = hashlib.md5(usedforsecurity=False), 0
+                running, filled = hashes.md5(), 0
     return [*digests, running.digest()] if filled or not digests else digests

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC
-from hashlib import md5
 from typing import TYPE_CHECKING
 
+from s3batch import hashes
 from s3batch.s3.answer_forms import AnswerForm
 from s3batch.s3.plain_put import PlainPut
 from s3batch.s3.requests import put_object
@@ -45,6 +45,6 @@ class PlainBody(PlainPut, ABC):
     def read_proof(self, match: Match[str]) -> Stored | None:
         """Return what an answer tells that proves the body."""
         etag, date, request_id, version, checksum = match.group("etag", "date", "id", "version", "checksum")
-        if checksum == self.checksum[1] or (not checksum and etag == md5(self.body, usedforsecurity=False).hexdigest()):
+        if checksum == self.checksum[1] or (not checksum and etag == hashes.md5(self.body).hexdigest()):
             return etag, date, request_id, version
         return None

@@ -9,11 +9,11 @@ A head costs two digests and two joins of texts then. :mod:`s3batch.s3.request_h
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from typing import TYPE_CHECKING
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import clock
 from s3batch.s3.request_heads import HEAD_END
@@ -66,16 +66,16 @@ class PlainHeadWriter:
         if form is None or form.names != request.names:
             form = self._forms[request.fingerprint] = self._make_form(request)
         path, body = self._front + percent_encode(request.key, "/"), request.body
-        hashes: tuple[str, ...] = ()
+        payload: tuple[str, ...] = ()
         if request.sends_body:
             signed = not body or self._endpoint.signs_body(len(body))
-            hashes = ((hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256) if signed else UNSIGNED,)
-        canonical = form.canonical % (path, *request.values, *hashes, *hashes)
+            payload = ((hashes.sha256(body).hexdigest() if body else EMPTY_SHA256) if signed else UNSIGNED,)
+        canonical = form.canonical % (path, *request.values, *payload, *payload)
         if canonical.count("\n") != form.breaks or "\r" in canonical or "\0" in canonical:
             raise UnsafeTextError("the request holds a line break or NUL")
         signature = self._signer.sign_text(canonical, second)
         length = (len(body),) if request.method == "PUT" else ()
-        return (form.lines % (path, *request.values, *hashes, signature, *length)).encode("utf-8", "surrogateescape")
+        return (form.lines % (path, *request.values, *payload, signature, *length)).encode("utf-8", "surrogateescape")
 
     def _make_form(self, request: PlainRequest) -> _PlainForm:
         refuse_breaks("the path", self._front)  # keys are encoded

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from s3batch import __version__
+from s3batch import __version__, hashes
 from s3batch.s3 import clock
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, SignedForm, Signer, refuse_breaks
 
@@ -80,5 +79,5 @@ class HeadWriter:
         if not size:
             return EMPTY_SHA256
         if request.method == "POST" or self._endpoint.signs_body(size):
-            return hashlib.sha256(request.body).hexdigest()
+            return hashes.sha256(request.body).hexdigest()
         return UNSIGNED

@@ -6,13 +6,13 @@ through boto3. Nothing here knows how. Header names are lower case throughout.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
@@ -239,4 +239,4 @@ def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Request:
 
 def md5_header(body: Body) -> str:
     """Return the Content-MD5 header of ``body``."""
-    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    return b64encode(hashes.md5(body).digest()).decode()

@@ -6,20 +6,20 @@ Headers are signed as given, names in lower case; the path is signed as it is se
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Mapping
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 class Credentials(NamedTuple):
@@ -79,7 +79,8 @@ class SignedForm(NamedTuple):
     """Text of the caller."""
 
 
-_HMAC_BLOCK, _HMAC_PADS = 64, (0x36, 0x5C)  # RFC 2104, section 2, for SHA-256
+_HMAC_BLOCK = 64
+_HMAC_PADS = tuple(bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _LAYOUTS_KEPT = 256  # sets of header names; a job has a few, but user metadata may name any
 
 
@@ -96,8 +97,9 @@ class Signer:
         self._second = -1
         self._timestamp = ""
         self._scope = ""
-        self._inner = self._outer = hashlib.sha256()
-        """The two hashes of HMAC (RFC 2104), begun with the day's key; a copy of them costs a third of a new HMAC."""
+        self._begun_by = hashes.sha256
+        self._inner, self._outer = _begin_hmac(b"")
+        """The two hashes of HMAC, begun with the day's key; a copy of them costs a third of a new HMAC."""
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         """By the names of the headers, in the order they come."""
 
@@ -180,9 +182,10 @@ class Signer:
         return f"{whole}&X-Amz-Signature={self._signature_of(canonical)}"
 
     def _signature_of(self, canonical: str) -> str:
-        digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = hashes.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{self._timestamp}\n{self._scope}\n{digest}".encode()
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(f"AWS4-HMAC-SHA256\n{self._timestamp}\n{self._scope}\n{digest}".encode())
+        inner.update(text)
         outer.update(inner.digest())
         return outer.hexdigest()
 
@@ -192,16 +195,26 @@ class Signer:
         self._second = second
         self._timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{self._timestamp[:8]}/{self._region}/{self._service}/aws4_request"
-        if scope != self._scope:
+        if scope != self._scope or self._begun_by is not hashes.sha256:
             self._scope = scope
-            key = self._day_key(self._timestamp[:8]).ljust(_HMAC_BLOCK, b"\0")
-            self._inner, self._outer = (hashlib.sha256(bytes(each ^ pad for each in key)) for pad in _HMAC_PADS)
+            self._begun_by = hashes.sha256
+            self._inner, self._outer = _begin_hmac(self._day_key(self._timestamp[:8]))
 
     def _day_key(self, day: str) -> bytes:
         key = f"AWS4{self._credentials.secret_key}".encode()
         for text in (day, self._region, self._service, "aws4_request"):
-            key = hmac.digest(key, text.encode(), "sha256")
+            inner, outer = _begin_hmac(key)
+            inner.update(text.encode())
+            outer.update(inner.digest())
+            key = outer.digest()
         return key
+
+
+def _begin_hmac(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """Return the inner and the outer hash of HMAC with SHA-256 (RFC 2104, section 2)."""
+    block = (hashes.sha256(key).digest() if len(key) > _HMAC_BLOCK else key).ljust(_HMAC_BLOCK, b"\0")
+    inner, outer = (hashes.sha256(block.translate(pad)) for pad in _HMAC_PADS)
+    return inner, outer
 
 
 def _escape_percent(name: str) -> str:

@@ -10,11 +10,11 @@ the key proves instead. If that is refused too, a warning says that nothing is p
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
@@ -188,7 +188,7 @@ def _same_md5(response: Response, request: Request, header: dict[str, str]) -> b
     if CUSTOMER_ALGORITHM in response.headers:
         return False
     given = header.get("content-md5")
-    mine = b64decode(given).hex() if given else hashlib.md5(request.body, usedforsecurity=False).hexdigest()
+    mine = b64decode(given).hex() if given else hashes.md5(request.body).hexdigest()
     if etag != mine:
         raise _checksum_mismatch(request, f"S3 stored MD5 {etag}, sent was {mine}")
     return True

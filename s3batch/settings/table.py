@@ -11,12 +11,12 @@ each value came from.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
+from s3batch import hashes
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.named_tuple import NamedTuple
@@ -712,7 +712,7 @@ class Settings(NamedTuple):
 
     def _journal_of(self, kind: str, *identity: str) -> str:
         # 48 bits tell the few journals of a user apart
-        digest = hashlib.blake2b("\0".join(identity).encode("utf-8", "surrogateescape"), digest_size=6)
+        digest = hashes.blake2b("\0".join(identity).encode("utf-8", "surrogateescape"), digest_size=6)
         return os.path.join(self.journal_directory(), f"{kind}-{digest.hexdigest()}.db")
 
     def plan_digest(self) -> str:
@@ -727,7 +727,7 @@ class Settings(NamedTuple):
         values += [f"filter_order={self.filter_order}"] * bool(self.filter_order)
         values += [f"list={self.list_digest}"] * bool(self.list_digest)
         text = "\0".join([self.at_workspace(self.source), *values])
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        return hashes.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
     def customer_key_mark(self) -> str:
         """Return a digest that tells one key of SSE-C from another; empty without a key."""
@@ -834,7 +834,7 @@ def names_of_setting(row: Setting, command: str) -> tuple[str, ...]:
 
 
 def _mark_key(key: str) -> str:
-    return hashlib.blake2b(key.encode(), digest_size=4, person=b"s3batch sse-c").hexdigest() if key else ""
+    return hashes.blake2b(key.encode(), digest_size=4, person=b"s3batch sse-c").hexdigest() if key else ""
 
 
 def _is_of_the_job(row: Setting) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import types
 from array import array
-from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
+from s3batch import hashes
 from s3batch.model import COMPARE, Result
 from s3batch.objects import compare
 from s3batch.objects.content_match import ContentEvidence, are_parts_same, compute_checksum
@@ -122,7 +122,7 @@ def _is_content(body: bytes | bytearray, etag: str, checksum: str | None, tools:
     for names, value in sums:
         if any(compute_checksum(name, [body]) == value for name in names):
             return True
-    if md5(body, usedforsecurity=False).hexdigest() == etag:
+    if hashes.md5(body).hexdigest() == etag:
         return True
     return bool(checksum) and not sums and are_parts_same(lambda: [body], len(body), etag, tools.brief.part_size)
 

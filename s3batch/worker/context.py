@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from s3batch import hashes
 from s3batch.named_tuple import NamedTuple
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
@@ -39,6 +40,8 @@ _ACL_WARNING = (
     "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the ACL that the acl setting "
     "or a redirect asks for"
 )
+_SIGNED_TEXT = 1024
+"""Bytes that are hashed for the signature of a request, about."""
 ACL_MARKS = ".s3batch-acl/"
 """The directory of a backup for ACLs."""
 
@@ -244,7 +247,9 @@ class Tools:
         return encode_preserved(names, info.st_mtime_ns, info.st_mode, info.st_uid, info.st_gid)
 
 
-def prepare_worker(brief: Brief, content: int) -> None:
-    """Load modules that each worker needs, before they are forked; ``content`` is the bytes of waiting work."""
+def prepare_worker(brief: Brief, count: int, content: int) -> None:
+    """Load modules that each worker needs, before they are forked, for ``count`` works with so many bytes of content."""
+    if count * _SIGNED_TEXT + content > hashes.FEW:
+        hashes.load_openssl()
     if brief.sends and content > checksums.FEW:
         checksums.load_checksum(Checks.from_endpoint(brief.endpoint).name)
