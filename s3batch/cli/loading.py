@@ -302,7 +302,9 @@ def _make_settings(
         workspace=workspace,
         state_directory=_plugin_state_directory(workspace) if plugin else own,
         user_directory=own,
-        build=_find_build_facts(command, environ, workspace, plugin=plugin),
+        build=_find_build_facts(
+            command, environ, workspace, is_needed=plugin or _wants_build_number(values.get("newest_wins", ""))
+        ),
         origins={name: one.origin for name, one in given.items()},
         filter_order=_select_filter_order(given, order),
     )
@@ -338,10 +340,14 @@ def _resolve_verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"verbose": verbose, "quiet": quiet} if level else {}
 
 
-def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> CIBuild | None:
-    """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
+def _wants_build_number(newest_wins: str) -> bool:
+    return newest_wins != "" and not newest_wins.isdigit()
+
+
+def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, *, is_needed: bool) -> CIBuild | None:
+    """Return the facts of the build where they are needed, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
-    wanted = plugin or of_cache or any(environ.get(name) for name in _STEP_FILES)
+    wanted = is_needed or of_cache or any(environ.get(name) for name in _STEP_FILES)
     if not wanted:
         return None
     from s3batch.cli.identity.find import find_build  # noqa: PLC0415 - a plain upload outside a CI has no build

@@ -169,6 +169,11 @@ class Jobs:
         ended = None if state in {JobState.PLANNING, JobState.RUNNING} else time.time()
         self._update_job("state = ?, ended = ?, exit_code = ?", state.value, ended, exit_code)
 
+    def supersede(self, job_id: str) -> None:
+        """Record that a newer run has begun elsewhere, so that nothing is to be resumed of an unfinished job."""
+        with self._transaction.batch():
+            self._store.execute("UPDATE job SET state = 'superseded' WHERE id = ?", (self._table.find(job_id).id,))
+
     def set_planned(self) -> None:
         """Record that every operation has been added."""
         self._update_job("planned = 1")

@@ -219,7 +219,7 @@ class Settings(NamedTuple):
     )  # fmt: skip
     newest_wins: str = define_setting(
         "", "Number of this run, such as a build number: a run with a lower number than one that has begun sends nothing. "
-        "In a CI plugin true takes the number of the build.",
+        "In a CI true takes the number of the build.",
         Topic.SAFETY, SYNC_COMMANDS,
     )  # fmt: skip
     object_manifest: bool = define_setting(

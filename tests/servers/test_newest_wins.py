@@ -70,6 +70,22 @@ def test_an_older_run_keeps_nobody_from_resuming_a_newer_one(run_cli, clean_env,
     assert (resumed.code, resumed.json["state"]) == (0, "done"), resumed.stderr
 
 
+def test_an_unfinished_job_that_a_newer_run_overtook_is_resumed_no_more(run_cli, clean_env, store, make_tree):
+    tree = make_tree({"a": b"41", "b": b"41"})
+    env = clean_env | store.server.environment()
+    killed = run_cli(
+        ["sync", tree, store.url("www"), "--newest-wins", "41"], env=env | {"S3BATCH_TEST_CRASH_AT": "added"}
+    )
+    assert killed.code < 0
+    store.put(FENCE, b"42\n")
+
+    first, second = (run_cli(["resume"], env=env, cwd=tree) for _ in range(2))
+
+    assert (first.code, "run 42 has begun" in first.stderr) == (0, True), first.stderr
+    assert (second.code, "no unfinished job" in second.stderr) == (0, True), second.stderr
+    assert store.keys("www/") == {FENCE}
+
+
 def test_a_dry_run_only_reads(run_cli, clean_env, store, make_tree):
     tree = make_tree({"a": b"1"})
     assert sync(run_cli, clean_env, store, tree, "7", "--dry-run").code == 0
@@ -160,7 +176,7 @@ def test_a_store_that_ignores_conditions_is_refused(run_cli, clean_env, server_n
         assert made.keys() == set()
 
 
-def test_a_plugin_step_takes_the_number_of_the_build(run_cli, clean_env, store, make_tree):
+def test_true_is_the_number_of_the_build(run_cli, clean_env, store, make_tree):
     tree = make_tree({"a": b"1"})
     step = clean_env | store.server.environment() | {
         "PLUGIN_SOURCE": str(tree), "PLUGIN_BUCKET": store.name, "PLUGIN_TARGET": "www",
@@ -171,3 +187,6 @@ def test_a_plugin_step_takes_the_number_of_the_build(run_cli, clean_env, store, 
     assert "build number" in without.stderr
     assert run_cli(["plugin"], env=step | {"DRONE_BUILD_NUMBER": "7"}).code == 0
     assert store.get(FENCE) == b"7\n"
+    build = clean_env | store.server.environment() | {"GITHUB_ACTIONS": "true", "GITHUB_RUN_NUMBER": "8"}
+    assert run_cli(["sync", tree, store.url("www"), "--newest-wins", "true"], env=build).code == 0
+    assert store.get(FENCE) == b"8\n"

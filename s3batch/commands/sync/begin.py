@@ -70,6 +70,8 @@ def begin_job(
         except SupersededError as error:
             from s3batch.commands.sync.without_job import report_without_job  # noqa: PLC0415 - few runs end so
 
+            if settings.job:  # a fence never goes down, so it could never be resumed
+                journal.jobs.supersede(settings.job)
             return report_without_job(settings, output, JobState.SUPERSEDED, error)
         runner = JobRunner(settings, output, journal, signals)
         begin_row(runner, wanted, place)
