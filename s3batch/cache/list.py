@@ -143,7 +143,7 @@ def list_caches(settings: Settings, output: Output) -> int:
         if rows and not settings.json:
             output.data(*_format_catalog(rows))
         elif not rows:
-            output.info(f"no caches below {settings.bucket}/{look.base}")
+            output.info(f"no caches below s3://{settings.bucket}/{look.base}")
         look.publish({"caches": rows}, verdict=format_plural(len(rows), "cache"))
         return EXIT_DONE
 

@@ -60,7 +60,7 @@ def run_explain(settings: Settings, output: Output) -> int:
         if not subject.exists and state.listed is None:
             raise SettingsError(
                 f"{settings.argument!r} is neither a path of the source {wanted.source.root} nor an object of "
-                f"{wanted.target.bucket}/{wanted.prefix}",
+                f"{wanted.target.url}",
                 hint="write a path relative to the working directory or to the source, or a key",
             )
         verdict = _decide(wanted, bucket, subject, selected, state, known)
@@ -80,7 +80,7 @@ def find_subject(wanted: SyncSpec, text: str) -> Subject:
     if is_in_s3(text):
         bucket, _, key = text.removeprefix(S3_SCHEME).partition("/")
         if bucket != wanted.target.bucket or not wanted.owns(key):
-            raise SettingsError(f"{text} is not below the target {wanted.target.bucket}/{wanted.prefix}")
+            raise SettingsError(f"{text} is not below the target {wanted.target.url}")
         return _subject_of_key(wanted, key)
     base = wanted.source.base
     for name in (os.path.abspath(text), os.path.normpath(os.path.join(base, text))):

@@ -97,7 +97,7 @@ def _explain_between_buckets(wanted: TransferSpec, output: Output) -> int:
         theirs = look_at_object(source, wanted.source_key(path), wanted.place.prefix)
         ours = look_at_object(bucket, key, wanted.listed)
         if theirs.listed is None and ours.listed is None:
-            raise _unknown_subject(settings.argument, wanted.place.url, f"{wanted.target.bucket}/{wanted.prefix}")
+            raise _unknown_subject(settings.argument, wanted.place.url, wanted.target.url)
         selected = _select_key(settings, path, None, is_kept_out=is_own_key(path), takes=wanted.selection.wants(path))
         selected = _apply_limits(wanted, selected, theirs)
         if theirs.listed is not None and selected.taken:

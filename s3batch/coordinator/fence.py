@@ -131,7 +131,7 @@ class Fence:
             held = self._read(bucket)
             if held is not None and held.number > self._number:
                 raise SupersededError(
-                    f"superseded: run {held.number} has begun at {bucket.endpoint.bucket}/{self._key.removesuffix(NAME)}, and "
+                    f"superseded: run {held.number} has begun at s3://{bucket.endpoint.bucket}/{self._key.removesuffix(NAME)}, and "
                     f"this is run {self._number}; nothing more is sent"
                 )
             if self._is_read_only:
@@ -153,7 +153,7 @@ class Fence:
         text = read_fence_text(answer.body)
         if not NUMBER.fullmatch(text):
             raise SettingsError(
-                f"newest_wins: the fence {bucket.endpoint.bucket}/{self._key} holds {text[:40]!r}, which is no number",
+                f"newest_wins: the fence s3://{bucket.endpoint.bucket}/{self._key} holds {text[:40]!r}, which is no number",
                 hint="delete this object, or use another target",
             )
         return _ReadFence(int(text), etag_of(answer))

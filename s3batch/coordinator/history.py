@@ -15,6 +15,7 @@ from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal, TargetLock
+from s3batch.settings.direction import format_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def format_overlap_warnings(lock: TargetLock) -> list[str]:
     except JournalError:
         return []
     return [
-        f"job {other.id} is at work below {other.target}, which overlaps this target: both may write and delete the "
+        f"job {other.id} is at work below {format_place(other.target)}, which overlaps this target: both may write and delete the "
         "same objects"
         for other in others
     ]

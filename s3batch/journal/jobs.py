@@ -25,6 +25,7 @@ from s3batch.journal.row_spans import find_row_spans
 from s3batch.journal.transaction import Transaction
 from s3batch.journal.uploads import find_uploads_left
 from s3batch.model import JobState, Stage
+from s3batch.settings.direction import format_place
 
 _TIMEOUT = 60.0
 """Seconds: the default of the setting."""
@@ -86,7 +87,11 @@ class Jobs:
             dead = self._table.find_unfinished(command, target, endpoint, None if plan else source)
             if continues and continues not in {each.id for each in dead[-1:]}:
                 left = self._table.find(continues)
-                why = f"was begun at {left.target}, not at {target}" if left.target != target else f"is {left.state}"
+                why = (
+                    f"was begun at {format_place(left.target)}, not at {format_place(target)}"
+                    if left.target != target
+                    else f"is {left.state}"
+                )
                 raise SettingsError(f"nothing to resume: job {continues} {why}")
             taken = [each for each in dead[-1:] if plan and each.plan == plan and not self._is_rehearsal]
             goes_on_deleting = bool(taken) and taken[0].stage == Stage.DELETE and not deletes_anew

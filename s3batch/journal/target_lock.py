@@ -18,6 +18,7 @@ from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal.lock import JournalLock, may_be_held
 from s3batch.named_tuple import NamedTuple
+from s3batch.settings.direction import format_place
 from s3batch.settings.endpoint_names import name_endpoint
 
 _REMEMBERED = 100
@@ -47,7 +48,8 @@ class TargetLock:
         digest = hashes.blake2b(f"{self._endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
         self._name = f"target-{digest.hexdigest()}"
         self._locks = [
-            JournalLock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories
+            JournalLock(os.path.join(directory, self._name), f"the target {format_place(target)}")
+            for directory in self._directories
         ]
 
     def take(self) -> None:

@@ -12,6 +12,7 @@ import re
 
 from s3batch.errors import SettingsError
 from s3batch.named_tuple import NamedTuple
+from s3batch.settings.direction import format_place
 from s3batch.settings.table import Settings
 from s3batch.settings.texts import is_utf8
 
@@ -50,6 +51,11 @@ class Target(NamedTuple):
         if not is_utf8(settings.target):
             raise settings.bad("target", _UTF8_HINT)
         return normalise_target(settings.bucket, settings.target, settings.strip_prefix or "")
+
+    @property
+    def url(self) -> str:
+        """The place as every message names it."""
+        return format_place(f"{self.bucket}/{self.prefix}")
 
     def key(self, path: str) -> str:
         """Return the key of a file; ``path`` is relative to the source."""

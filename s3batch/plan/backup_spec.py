@@ -40,7 +40,5 @@ def parse_backup(settings: Settings, target: Target) -> BackupSpec:
         raise settings.bad("backup", "write s3://BUCKET/PREFIX")
     found = BackupSpec(bucket, "".join(f"{each}/" for each in segments))
     if bucket == target.bucket and (found.prefix.startswith(target.prefix) or target.prefix.startswith(found.prefix)):
-        raise settings.bad(
-            "backup", f"name a prefix beside the target {target.bucket}/{target.prefix}, or another bucket"
-        )
+        raise settings.bad("backup", f"name a prefix beside the target {target.url}, or another bucket")
     return found

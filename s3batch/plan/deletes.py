@@ -121,7 +121,7 @@ def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None
     if not journal.jobs.current.files and not settings.allow_empty_source:
         raise JobFailedError(
             f"the source {wanted.source.root} holds no file; refusing to delete {format_plural(count, 'object')} below "
-            f"{wanted.target.bucket}/{wanted.prefix}",
+            f"{wanted.target.url}",
             hint="set allow_empty_source if that is what you want",
         )
     existing = journal.objects.count_listed()
@@ -175,7 +175,7 @@ def refuse_file_source(wanted: SyncSpec, journal: Journal) -> None:
     if before == "directory" and wanted.single and settings.delete and not settings.allow_file_source:
         raise JobFailedError(
             f"the source {wanted.source.root} was a directory and is one file now; refusing to delete what was below "
-            f"{wanted.target.bucket}/{wanted.prefix}",
+            f"{wanted.target.url}",
             hint="set allow_file_source (--allow-file-source) if that is what you want",
         )
     now = "directory" if not wanted.single or (before == "directory" and not settings.delete) else "file"

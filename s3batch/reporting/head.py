@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.reporting.text import format_timestamp
-from s3batch.settings.direction import S3_SCHEME, STREAM, is_in_s3
+from s3batch.settings.direction import STREAM, format_place, is_in_s3
 from s3batch.settings.schema import ARCHIVE_COMMANDS, CACHE_COMMANDS
 
 if TYPE_CHECKING:
@@ -44,16 +44,6 @@ def describe_run(settings: Settings | None, output: Output) -> dict[str, Any]:
 def list_cache_paths(workspace: str, paths: Any) -> list[str]:
     """Return the absolute form of the paths of a cache."""
     return [os.path.normpath(os.path.join(workspace, str(path))) for path in paths or ()]
-
-
-def format_place(place: str) -> str:
-    """Return a place as journals or settings have it in the one form of all reports: ``s3://BUCKET/PREFIX``, or a path.
-
-    A slash at the end is left out: else one target would have two names, by where its run has ended.
-    """
-    if place.startswith("/") or place in {"", STREAM}:
-        return place
-    return f"{S3_SCHEME}{place.removeprefix(S3_SCHEME).rstrip('/')}"
 
 
 def _find_run_source(settings: Settings) -> str | list[str] | None:

@@ -32,6 +32,16 @@ _CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")
 _ROLES = ("assume_role", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id")
 
 
+def format_place(place: str) -> str:
+    """Return a place as journals or settings have it in the one form of all reports: ``s3://BUCKET/PREFIX``, or a path.
+
+    A slash at the end is left out: else one target would have two names, by where its run has ended.
+    """
+    if place.startswith("/") or place in {"", STREAM}:
+        return place
+    return f"{S3_SCHEME}{place.removeprefix(S3_SCHEME).rstrip('/')}"
+
+
 class Direction(StrEnum):
     """The way that content takes."""
 

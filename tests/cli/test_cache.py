@@ -24,7 +24,7 @@ def test_a_bucket_without_caches_says_so(shell, bucket):
     plain, document = shell("list"), shell("list", "--json")
 
     assert (plain.code, plain.out) == (0, "")
-    assert "no caches below caches/" in plain.err
+    assert "no caches below s3://caches/" in plain.err
     assert (document.json["cache"], set(document.json)) == ({"caches": []}, KEYS)
 
 

@@ -67,7 +67,7 @@ def test_two_runs_to_one_target_exclude_each_other(sync, store, tmp_path, target
     lock.release()
 
     assert (ran.code, store.requests) == (3, []), ran.err
-    assert "the target b/site/ is in use by pid" in ran.err
+    assert "the target s3://b/site is in use by pid" in ran.err
     assert sync("release", target, *journal).code == 0
 
 
@@ -514,7 +514,7 @@ def test_two_runs_to_one_target_exclude_each_other_under_two_names_of_the_machin
     lock.release()
 
     assert (ran.code, store.requests) == (3, []), ran.err
-    assert "the target b/site/ is in use by pid" in ran.err
+    assert "the target s3://b/site is in use by pid" in ran.err
 
 
 def test_a_job_is_superseded_by_one_to_another_name_of_its_endpoint(tmp_path):

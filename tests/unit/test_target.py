@@ -135,3 +135,10 @@ def test_a_target_survives_pickling() -> None:
     target = normalise_target("b", "t", "*/")
 
     assert pickle.loads(pickle.dumps(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("target", "url"), [("", "s3://b"), ("site", "s3://b/site"), ("/site//docs/", "s3://b/site/docs")]
+)
+def test_messages_name_a_target_in_one_form(target, url):
+    assert Target.from_settings(Settings(bucket="b", target=target)).url == url

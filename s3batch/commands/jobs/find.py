@@ -26,8 +26,8 @@ from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Job, Journal
 from s3batch.model import JobState, State
 from s3batch.named_tuple import NamedTuple
-from s3batch.reporting.head import format_place
 from s3batch.reporting.text import format_timestamp
+from s3batch.settings.direction import format_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,7 @@ from s3batch.plan.file_list import check_sign_in_of_plan
 from s3batch.plan.planner import take_over_rows
 from s3batch.plan.row_check import PlannedRowCheck, RowCheck
 from s3batch.plan.spec import SyncSpec
-from s3batch.reporting.head import format_place
-from s3batch.settings.direction import is_in_s3
+from s3batch.settings.direction import format_place, is_in_s3
 from s3batch.settings.table import Settings
 from s3batch.worker.delete_check import modified_ns
 

@@ -22,8 +22,7 @@ from s3batch.plan.file_list import check_sign_in_of_plan
 from s3batch.plan.planner import take_over_rows
 from s3batch.plan.transfer_plan import PlannedTransferCheck
 from s3batch.plan.transfer_spec import TransferSpec
-from s3batch.reporting.head import format_place
-from s3batch.settings.direction import Direction, find_direction, settings_of_source
+from s3batch.settings.direction import Direction, find_direction, format_place, settings_of_source
 from s3batch.worker.fetch_exact import EXACT_EXTENSIONS
 from s3batch.worker.local_delete import encode_local_state
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.errors import EXIT_DONE, SettingsError
-from s3batch.reporting.head import format_place
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.publish import publish_document
+from s3batch.settings.direction import format_place
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:

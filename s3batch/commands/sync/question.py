@@ -41,9 +41,7 @@ def ask_before_deletes(
 
     for _ in planning.steps(hold, partial(coordinator.expect, Stage.MAIN), listing):
         pass
-    require_consent(
-        _count_possible(planning), f"below s3://{planning.wanted.target.bucket}/{planning.wanted.prefix}", output
-    )
+    require_consent(_count_possible(planning), f"below {planning.wanted.target.url}", output)
     for stage, number in held.items():
         coordinator.expect(stage, number)
     return iter(())

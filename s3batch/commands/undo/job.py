@@ -26,11 +26,10 @@ from s3batch.plan import quirk_memory
 from s3batch.plan.backup_spec import parse_backup
 from s3batch.plan.row_check import PlannedRowCheck
 from s3batch.plan.spec import SyncSpec
-from s3batch.reporting.head import format_place
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import fault_of
-from s3batch.settings.direction import is_in_s3
+from s3batch.settings.direction import format_place, is_in_s3
 from s3batch.worker.context import ACL_MARKS
 from s3batch.worker.delete_check import DeleteCheck
 

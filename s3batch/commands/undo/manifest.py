@@ -73,4 +73,4 @@ def _write_backup_manifest(job: SyncJob, bucket: str, key: str, facts: dict[str,
 def _ask_backup_bucket(job: SyncJob, call: requests.Request) -> None:
     answer = job.bucket.ask(call)
     if not answer.ok:
-        raise RequestError(call.name, f"{call.bucket}/{call.key}", fault_of(answer))
+        raise RequestError(call.name, f"s3://{call.bucket}/{call.key}", fault_of(answer))
