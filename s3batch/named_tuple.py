@@ -1,7 +1,7 @@
 """Named tuples whose classes cost a tenth to make: a short job makes more than a hundred of them.
 
 ``typing.NamedTuple`` compiles a constructor with each class, and the text of each annotation: 0.15 to 0.25 ms a class.
-Here a constructor is compiled at its first use, and annotations stay text. All else is as there, and type checkers see
+Here a constructor is compiled at its second use, and annotations stay text. All else is as there, and type checkers see
 no difference.
 """
 
@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 _FieldReader: Any = type(namedtuple("_One", "field").field)  # type: ignore[attr-defined]  # noqa: PYI024 - C, unnamed
 
 
+_called: set[type] = set()
+"""The classes that were called."""
+
+
 class _FieldTuple(tuple[Any, ...]):
     """What all named tuples have in common."""
 
@@ -22,9 +26,15 @@ class _FieldTuple(tuple[Any, ...]):
     _field_defaults: ClassVar[dict[str, Any]]
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
-        """Compile the constructor of a class that was never called before, and call it."""
+        """Make the first tuple of a class, which often is the only one; then compile the constructor."""
         made: Any = next(each for each in cls.__mro__ if "_fields" in each.__dict__)
-        made.__new__ = staticmethod(_compile_constructor(made._fields, made._field_defaults))
+        if made not in _called:
+            _called.add(made)
+            given = {**dict(zip(made._fields, values, strict=False)), **named}
+            whole = {**made._field_defaults, **given}
+            if len(given) == len(values) + len(named) and whole.keys() == set(made._fields):
+                return tuple.__new__(cls, map(whole.__getitem__, made._fields))
+        made.__new__ = staticmethod(_compile_constructor(made._fields, made._field_defaults))  # it tells what is wrong
         return made.__new__(cls, *values, **named)  # type: ignore[no-any-return]
 
     @classmethod
