@@ -260,6 +260,10 @@ def test_bad_input(call, store, tree):
     ):
         wrong = call(*sync_words(store, tree, backup))
         assert (wrong.code, "backup" in wrong.stderr) == (2, True), backup
+    copy = ["sync", store.url("www"), store.url("copy")]
+    inside = call(*copy, "--backup", store.url("www/b"))
+    assert (inside.code, "beside the source" in inside.stderr) == (2, True)
+    assert call(*copy, "--backup", store.url("wwwb")).code == 0
 
 
 def test_versions_that_may_not_be_looked_at_are_not_called_missing(bucket, make_tree, run_cli, env, proxy):
