@@ -14,6 +14,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self
 
+from s3batch.errors import EXIT_JOURNAL
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
 from s3batch.named_tuple import NamedTuple
@@ -225,7 +226,8 @@ def is_work_left(document: Mapping[str, Any]) -> bool:
     """Return whether ``s3batch resume`` has something to do: not after a failure before anything was planned."""
     planned = document["files"] or any(numbers["planned"] for numbers in document["operations"].values())
     unfinished = document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
-    return unfinished and (bool(planned) or document["state"] != JobState.FAILED)
+    is_unwritten = document.get("exit_code") == EXIT_JOURNAL  # then the journal does not tell that it has failed
+    return unfinished and (bool(planned) or document["state"] != JobState.FAILED or is_unwritten)
 
 
 def format_failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:

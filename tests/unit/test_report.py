@@ -191,6 +191,12 @@ class TestText:
     def test_a_dry_run_that_was_cut_short_does_not_say_that_nothing_is_to_do(self, state: JobState, line: str) -> None:
         assert format_end_block(documented(JOB._replace(state=state)), dry_run=True)[0] == line
 
+    @pytest.mark.parametrize(("code", "lines"), [(1, 1), (3, 2)])
+    def test_a_job_whose_journal_does_not_tell_that_it_failed_can_be_resumed(self, code: int, lines: int) -> None:
+        found = {**documented(JOB._replace(state=JobState.FAILED)), "files": 0, "exit_code": code}
+
+        assert len(format_end_block(found)) == lines
+
     def test_a_finished_job_is_one_line(self) -> None:
         assert len(format_end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
 
