@@ -44,5 +44,7 @@ def parse_backup(settings: Settings, target: Target) -> BackupSpec:
     if is_in_s3(settings.source) and not is_source_elsewhere(settings):
         source = parse_source_place(settings)
         if bucket == source.bucket and found.prefix.startswith(source.prefix):
-            raise settings.bad("backup", f"name a prefix beside the source {source.url}: the next run would take it along")
+            raise settings.bad(
+                "backup", f"name a prefix beside the source {source.url}: the next run would take it along"
+            )
     return found

@@ -224,6 +224,17 @@ def test_archived_objects_are_named_and_the_others_go_on(download, fake, tmp_pat
     assert len(ended.json["failures"]) == 60
 
 
+def test_an_archived_object_is_not_written_to_stdout_and_named(fake, clean_env, tmp_path):
+    fake.objects["b"] = {"p/cold": stored(b"cold")}
+    fake.meddle = lambda seen: Reply(403, body=error("InvalidObjectState")) if seen.name == "GetObject" else None
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_ENDPOINT_URL": fake.url}
+
+    ended = program.run(["sync", "s3://b/p/cold", "-"], clean_env | keys, tmp_path)
+
+    assert (ended.code, ended.stdout) == (1, "")
+    assert "p/cold is archived; restore it first" in ended.stderr
+
+
 def test_an_object_that_is_gone_by_now_is_named(download, fake, tmp_path):
     fake.objects["b"] = {"p/gone": stored(b"x"), "p/good": stored(b"good")}
     fake.meddle = lambda request: (

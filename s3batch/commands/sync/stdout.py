@@ -160,7 +160,10 @@ class _ObjectWriter:
         if answer.status == 412 or (answer.ok and etag_of(answer) != etag):
             raise JobFailedError(f"{self.key} changed while it was written: what was written is not whole")
         if not answer.ok:
-            raise JobFailedError(str(RequestError("GetObject", self.key, fault_of(answer))))
+            fault = fault_of(answer)
+            if fault.code == "InvalidObjectState":
+                raise JobFailedError(f"{self.key} is archived; restore it first")
+            raise JobFailedError(str(RequestError("GetObject", self.key, fault)))
         whole = answer.headers.get("content-range", "").rpartition("/")[2]
         if whole.isdecimal() and whole != str(size):
             raise JobFailedError(
