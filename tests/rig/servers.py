@@ -44,6 +44,7 @@ class Quirk(StrEnum):
     RANGE_CHECKSUM = "sends the whole object's checksum with a range"
     MD5_UNVERIFIED = "stores a body whose Content-MD5 is wrong"
     METADATA_RENAMED = "changes the names of user metadata"
+    PART_COPY_EMPTY = "answers UploadPartCopy with 200 and no document, and copies nothing"
     MULTIPART_ETAG = "a multipart ETag is not the MD5 of MD5s"
     REDIRECT_LOST = "forgets the website redirect"
     SIGNATURE_UNCHECKED = "accepts a wrong secret"
@@ -79,6 +80,7 @@ QUIRKS: Mapping[str, frozenset[Quirk]] = {
             Quirk.RANGE_CHECKSUM,
             Quirk.METADATA_RENAMED,
             Quirk.MULTIPART_ETAG,
+            Quirk.PART_COPY_EMPTY,
             Quirk.SMALL_PARTS,
             Quirk.STORAGE_CLASS_UNCHECKED,
             Quirk.TAGS_LOST,

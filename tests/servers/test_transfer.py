@@ -237,6 +237,7 @@ def test_an_object_that_changes_is_begun_anew_then_given_up(run_cli, two_buckets
 def test_large_objects_are_copied_in_parts_that_count_when_resumed(
     clean_env, server, two_buckets, proxy, tmp_path, monkeypatch
 ):
+    """A store that only seems to copy parts gets them streamed, so no part counts before the first failure."""
     source, target = two_buckets
     body = os.urandom(17 * MIB)
     source.put("in/big.bin", body, ContentType="text/x-odd", Tagging="k=v")
@@ -249,8 +250,11 @@ def test_large_objects_are_copied_in_parts_that_count_when_resumed(
     rule.times = 0
     whole, second = run_in_process([*words, "--retries", "2"], env)
 
-    assert (broken, whole) == (1, 0), second
     assert target.get("out/big.bin") == body
+    if server.has(Quirk.PART_COPY_EMPTY):
+        assert (broken, whole) == (0, 0)
+        return
+    assert (broken, whole) == (1, 0), second
     assert target.head("out/big.bin")["ContentType"] == "text/x-odd"
     tags = target.client.get_object_tagging(Bucket=target.name, Key="out/big.bin")["TagSet"]
     assert tags == [{"Key": "k", "Value": "v"}]
