@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from s3batch.archive.change_detection import Survey, file_hash, split_windows
 from s3batch.archive.dedup import Reuse, choose_reuse
 from s3batch.archive.gc_pause import pause_gc
-from s3batch.archive.hashing import WINDOW
+from s3batch.archive.hashing import HASH_SIZE, WINDOW
 from s3batch.archive.pack_chunk import SPARSE, PackedChunk
 from s3batch.archive.places import placed_columns
 from s3batch.archive.plan_file import names_columns, write_table
@@ -98,7 +98,8 @@ def hash_plan(survey: Survey) -> PackItems:
     held = 0
     tree = survey.found.tree
     for row in survey.to_hash:
-        for start, length in split_windows(tree.sizes[row]):
+        size = tree.sizes[row]
+        for start, length in ((0, size),) if 0 < size < WINDOW else split_windows(size):
             items.add(row, start, length)
             held += length + (16 << 10)  # each file counts 16 KiB more: a recipe has at most 4,096
             if held >= 64 << 20:
@@ -113,16 +114,28 @@ def learn_hashes(survey: Survey, items: PackItems, results: Iterable[PackedChunk
     """Take the results of ``hash_items``; files that could not be read stay unknown and will be named in packing."""
     parts: dict[int, dict[int, bytes]] = {}
     failed: set[int] = set()
+    sizes, rows, lengths, hashes, known = (
+        survey.found.tree.sizes,
+        items.rows,
+        items.lengths,
+        survey.hashes,
+        survey.known,
+    )
     for packed in results:
         problems = {index for index, _, _ in packed.problems}
         for index, digest in enumerate(packed.each_hash()):
-            row = items.rows[packed.first + index]
-            parts.setdefault(row, {})[items.starts[packed.first + index]] = digest
+            item = packed.first + index
+            row = rows[item]
             if index in problems:
                 failed.add(row)
-    for row in survey.to_hash:
+            elif lengths[item] == sizes[row] < WINDOW:  # nearly all
+                hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
+                known[row] = 1
+            else:
+                parts.setdefault(row, {})[items.starts[item]] = digest
+    for row, digests in parts.items():
         if row not in failed:
-            survey.learn(row, file_hash(survey.found.tree.sizes[row], parts.get(row, {})))
+            survey.learn(row, file_hash(sizes[row], digests))
 
 
 @pause_gc()
