@@ -53,8 +53,9 @@ def restored_state(
             array("Q", result.inodes),
             array("Q", result.devices),
         )
+        ctimes, inodes, devices = state.ctimes, state.inodes, state.devices
         for row, ctime_ns, inode, device in zip(*columns, strict=True):
-            _set_stamp(state, row, ctime_ns, inode, device)
+            ctimes[row], inodes[row], devices[row] = ctime_ns, inode, device
     for row, stamp in finished:
         inode = stamp.inode % _UNSIGNED  # as a column has it
         if row in made or (state.ctimes[row] and state.inodes[row] == inode):

@@ -34,6 +34,10 @@ _STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})
 def check_room(plan: RestorePlan, workspace: str) -> None:
     """Raise :class:`ArchiveError` if a file system lacks the bytes or the inodes for the new files."""
     tree, items = plan.manifest.tree, plan.items
+    if not any(root.startswith("/") for root in plan.places.anchored(plan.roots)):
+        count = plan.files() + len(plan.links) + len(plan.symlinks) + len(plan.dirs)
+        _require_room(workspace, sum(items.lengths), count)
+        return
     directories = tree.directory_of_rows()
     size: Counter[str] = Counter()
     files: Counter[str] = Counter()

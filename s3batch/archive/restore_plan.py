@@ -341,11 +341,13 @@ def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
 def _fill_items(plan: RestorePlan) -> None:
     """Fill in the stretches to write, chunk by chunk, each chunk's in row order."""
     manifest, content, items = plan.manifest, plan.content, plan.items
-    places = [manifest.chunk[content.get(row, row)] << _ROW_BITS | row for row in plan.small]
+    chunks = manifest.chunk
+    places = [chunks[content.get(row, row) if content else row] << _ROW_BITS | row for row in plan.small]
     pieces = _pieces_by_place(plan)
     places += pieces
     places.sort()
     before, first = NONE, 0
+    add, sizes, ats = items.add, manifest.tree.sizes, manifest.at
     for place in places:
         chunk, row = place >> _ROW_BITS, place & _ROW_MASK
         if chunk != before:
@@ -353,10 +355,10 @@ def _fill_items(plan: RestorePlan) -> None:
             before, first = chunk, len(items.rows)
         if place in pieces:
             for n in pieces[place]:
-                items.add(row, manifest.extents.starts[n], manifest.extents.lengths[n], manifest.extents.ats[n], PIECE)
+                add(row, manifest.extents.starts[n], manifest.extents.lengths[n], manifest.extents.ats[n], PIECE)
         else:
-            source = content.get(row, row)
-            items.add(row, 0, manifest.tree.sizes[source], manifest.at[source], 0)
+            source = content.get(row, row) if content else row
+            add(row, 0, sizes[source], ats[source], 0)
     items.cut(before, first)
     items.recipes.sort(key=lambda recipe: -manifest.chunks.raws[recipe.chunk])
 

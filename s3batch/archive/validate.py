@@ -164,8 +164,10 @@ def _check_extents(manifest: Manifest) -> None:
 def selected_rows(tree: Tree, roots: tuple[str, ...]) -> bytearray:
     """Return one byte a row: 1 if the row is at or below one of ``roots``, else 0."""
     chosen, known = bytearray(len(tree)), frozenset(roots)
-    for path, first, last in tree.spans():
-        if is_below(path, known):
+    below: set[str] = set()
+    for path, first, last in tree.spans():  # a directory comes after the one that holds it
+        if split_path(path)[0] in below or is_below(path, known):
+            below.add(path)
             chosen[first:last] = b"\1" * (last - first)
         else:
             rows = range(first, last)
