@@ -9,6 +9,7 @@ A changed object is ``Changed``: it is planned again. Large ones go in parts (:m
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,8 @@ async def transfer_object(operation: Operation, tools: Tools, asked: FirstAttemp
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     spec = require_spec(operation, SourceObject)
+    if tools.brief.exact and not spec.streamed:
+        await head_source(operation, tools)  # a store may ignore the condition of a copy, and then it is made
     if is_folder_marker(operation):
         return await _stream_object(operation, condition, tools)
     if not spec.streamed and not are_copies_refused(tools):
@@ -165,12 +168,23 @@ async def _copy_on_server(operation: Operation, tools: Tools, asked: FirstAttemp
     if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
         await _restore_dropped_tags(operation, attributes, tools)
     etag = etag_in(response)
+    if etag != find_pin(operation):
+        await _require_listed_source(operation, tools)
     warning = await tools.copies.proofs.prove_copy(request, etag, find_pin(operation), operation.size)
     return Result(
         operation.id, etag=etag, date=date_of(response), warning=warning,
         fingerprint=tools.brief.rules.fingerprint(operation.path),
         request_id=response.headers.get("x-amz-request-id", ""), spec=note_version(operation, response, spec=note_proof(operation, prove_by_etag(operation, etag))),
     )  # fmt: skip
+
+
+async def _require_listed_source(operation: Operation, tools: Tools) -> None:
+    """Raise ContentError if the source object changed: a store may ignore the condition of a copy.
+
+    A copy in other parts or of another encryption has an ETag of its own too. A HEAD that is refused tells nothing.
+    """
+    with suppress(RequestError):
+        await head_source(operation, tools)
 
 
 async def _make_source_copy_headers(operation: Operation, attributes: Attributes, tools: Tools) -> dict[str, str]:

@@ -39,11 +39,13 @@ class TransferScene:
         self.source, self.target, self.streamed = source, target, streamed
         self.loops: list[WorkerLoop] = []
 
-    def do(self, *works: Work, **values) -> list[Result]:
+    def do(self, *works: Work, exact: bool = False, **values) -> list[Result]:
         settings = Settings(bucket=self.target.name, **values)
         rules = AttributeRules.from_settings(settings, "/", guesses_types=False)
         source = SourceBucket(endpoint_of(self.source), "from/", copies=not self.streamed)
-        loop = WorkerLoop(Brief(endpoint=endpoint_of(self.target), source=source, root="s3:", rules=rules, limit=8))
+        loop = WorkerLoop(
+            Brief(endpoint=endpoint_of(self.target), source=source, root="s3:", rules=rules, limit=8, exact=exact)
+        )
         self.loops.append(loop)
         loop.transport.writes.open(math.inf)
         loop.take(list(works))
@@ -93,18 +95,25 @@ def test_an_object_comes_with_its_attributes(scene):
     assert result.etag == head["ETag"].strip('"')
 
 
-def test_one_that_changed_since_it_was_listed_is_not_transferred(scene):
+@pytest.mark.parametrize("content", [b"new", b"another length"])
+def test_one_that_changed_since_it_was_listed_is_begun_anew(scene, content):
+    """A store that ignores the condition of a copy has made it."""
     operation = scene.put("a.txt", b"old")
-    scene.source.put("from/a.txt", b"new")
+    scene.source.put("from/a.txt", content)
 
     (result,) = scene.do(Work(operation))
 
-    if result.error:
-        assert (result.code, result.retryable) == ("Changed", True)
-        assert not scene.target.keys()
-    else:  # a store that ignores the condition copies the newest state
-        assert not scene.streamed
-        assert scene.target.get("to/a.txt") == b"new"
+    assert (result.code, result.retryable) == ("Changed", True)
+    assert not scene.target.keys() or scene.target.get("to/a.txt") == content
+
+
+def test_one_that_changed_since_it_was_planned_is_not_copied(scene):
+    operation = scene.put("a.txt", b"old")
+    scene.source.put("from/a.txt", b"new")
+
+    (result,) = scene.do(Work(operation), exact=True)
+
+    assert (result.code, scene.target.keys()) == ("Drifted", set())
 
 
 def test_one_that_is_gone_is_named(scene):
