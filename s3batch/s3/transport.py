@@ -325,7 +325,7 @@ class Transport:
         if task is None or task.call is None:
             return
         task.tries += 1
-        if not connection.opening:
+        if not (connection.opening or connection.is_sending):  # no store can have a part of a request
             self.unheard += list_written_keys(task.call)
         if connection.opening:
             again = task.tries < connection.dialer.failed(connection.address) and not error.distrusted

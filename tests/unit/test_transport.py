@@ -833,6 +833,16 @@ def test_a_write_that_is_sent_again_on_another_connection_is_told_too(transport_
     assert transport.take_tally().unheard == ["key"]
 
 
+def test_a_write_whose_body_was_cut_off_is_not_told(transport_to):
+    """The next run would wait for a request that no store can carry out."""
+    with Scripted([[CLOSE_UNREAD]]) as server:
+        transport = transport_to(server)
+        with pytest.raises(RequestError, match="no answer from"):
+            transport.call(PUT._replace(body=bytes(64 << 20)))
+
+    assert transport.take_tally().unheard == []
+
+
 def test_a_write_that_was_never_sent_is_not_told(transport_to):
     with Scripted([[OK]]) as server:
         url = server.url
