@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from s3batch.reporting.console import escape_line
@@ -129,7 +128,7 @@ class ProgressLines:
         """Write a line when the last one is old enough."""
         now = self._clock()
         if self._first is None:
-            self._first = copy(totals)
+            self._first = Totals(**vars(totals))
         if totals.bytes_sent and not self._is_slow:
             self._sent_since = min(self._sent_since, now)
             self._is_slow = now - self._sent_since >= FIRST_LINE
@@ -205,7 +204,7 @@ class ProgressBars:
         if self._bars is None:
             self._bars = _make_progress_bars(self._stream, totals)
         if self._first is None:
-            self._first = now, copy(totals)
+            self._first = now, Totals(**vars(totals))
         operations, content = self._bars
         operations.set_postfix_str(", ".join(_list_counts(totals)), refresh=False)
         content.set_postfix_str(self._describe_speed(now, totals), refresh=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from s3batch import hashes
@@ -181,6 +180,8 @@ class Tools:
 
     def with_brief(self, brief: Brief) -> Tools:
         """Return the same tools for another brief; what they learn later is their own."""
+        import copy  # noqa: PLC0415 - only a verify that reads objects back needs it
+
         other = copy.copy(self)
         other.brief = brief
         other.copies, other.tags = copy.copy(self.copies), copy.copy(self.tags)

@@ -13,7 +13,7 @@ from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
 _ROOT = Path(__file__).parents[2]
 HEAVY = {
-    "argparse", "asyncio", "awscrt", "boto3", "botocore", "calendar", "concurrent.futures", "configargparse",
+    "argparse", "asyncio", "awscrt", "boto3", "botocore", "calendar", "concurrent.futures", "copy", "configargparse",
     "dask", "dataclasses", "email", "encodings.idna", "gzip", "hashlib", "html", "http.client", "inspect", "locale",
     "logging", "pathlib", "platformdirs", "random", "s3transfer", "secrets", "shlex", "shutil", "sqlite_utils",
     "ssl", "subprocess", "tempfile", "tqdm", "traceback", "urllib.request",
