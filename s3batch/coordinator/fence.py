@@ -11,6 +11,7 @@ store must honour ``If-None-Match`` and ``If-Match``. That is tested each time w
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,12 @@ class Fence:
         self._headers = headers
         self._is_read_only = is_read_only
         self._next_look = 0.0
+        self._risen_at: float | None = None
+
+    @property
+    def seconds_risen(self) -> float | None:
+        """How long ago this run raised the fence over that of another one, which may be at work; else ``None``."""
+        return None if self._risen_at is None else time.monotonic() - self._risen_at
 
     def mark(self) -> FenceMark | None:
         """Return what workers have to know; ``None`` if nothing is written."""
@@ -141,6 +148,8 @@ class Fence:
             if held is not None and held.number == self._number:
                 return
             if self._write(bucket, held):
+                if is_first and held is not None:
+                    self._risen_at = time.monotonic()
                 if held is None and is_first:
                     self._require_conditions_of_new(bucket)
                 return

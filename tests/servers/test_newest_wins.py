@@ -148,6 +148,30 @@ def test_an_overtaken_run_overwrites_nothing_of_the_newer_one(start_cli, clean_e
     assert store.contents("www/") == {"www/a": b"43", "www/b": b"43", FENCE: b"43\n"}
 
 
+def test_a_write_of_the_older_run_that_lands_on_what_needed_nothing_is_mended(start_cli, clean_env, store, make_tree):
+    """The newer run brings back what the bucket holds, and lists it before the write of the older one lands."""
+    older, newer = make_tree({"a": b"42"}), make_tree({"a": b"41"}, "newer")
+    store.put("www/a", b"41")
+    listed = threading.Event()
+    env = clean_env | store.server.environment()
+    with FaultProxy(store.server.url) as one, FaultProxy(store.server.url) as other:
+        one.on("PutObject", Hold(listed), key="^www/a$")
+        slow = start_cli(
+            ["sync", older, store.url("www"), "--newest-wins", "42"], env=env | {"AWS_ENDPOINT_URL": one.url}
+        )
+        assert wait_until(lambda: "www/a" in puts(one))
+        quick = start_cli(
+            ["sync", newer, store.url("www"), "--newest-wins", "43", "--json"],
+            env=env | {"AWS_ENDPOINT_URL": other.url, "XDG_STATE_HOME": str(newer.parent / "another machine")},
+        )
+        assert wait_until(lambda: any(each.operation == "HeadObject" for each in list(other.requests)))
+        listed.set()
+        for process in (slow, quick):
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, stderr
+    assert store.get("www/a") == b"41"
+
+
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "9" * 19, "true"])
 def test_what_is_no_number_is_refused(run_cli, clean_env, make_tree, server, number):
     tree = make_tree({"a": b"1"})

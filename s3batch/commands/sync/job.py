@@ -258,6 +258,14 @@ class SyncJob(DirectionJob):
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE, deletes_planned)
         self._look_again(coordinator, planning)
+        if (
+            self.fence is not None
+            and (seconds := self.fence.seconds_risen) is not None
+            and not self.settings.list_digest
+        ):
+            from s3batch.commands.sync import last_look  # noqa: PLC0415 - few jobs have a fence
+
+            last_look.look_at_late_writes(self, coordinator, last_look.LATEST - seconds)
         if self.kept.count:
             self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
         if not self.settings.dry_run:
