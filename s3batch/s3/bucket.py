@@ -52,6 +52,8 @@ _HINTS = {
     MALFORMED: "check endpoint_url: a proxy or another server answers instead of the store",
     "Untrusted": "set AWS_CA_BUNDLE to a file with the certificate of its authority",
 }
+_FRESH = 5.0
+"""Seconds for which the response to a request that was sent ahead is as good as a new one."""
 
 
 def _may_pass(response: Response) -> bool:
@@ -85,6 +87,8 @@ class Bucket:
         self._proofs = Proofs()
         self._reached = False
         self._welcome = False
+        self._begun: tuple[Request, list[Any], float] | None = None
+        """A request that was sent ahead, its outcome once it has one, and when it was sent."""
 
     @property
     def reached(self) -> bool:
@@ -197,6 +201,12 @@ class Bucket:
 
     # --- the coordinator's requests ---------------------------------------------------------
 
+    def begin_listing(self, prefix: str) -> None:
+        """Ask for the first page below ``prefix``. Listing it within the next seconds only waits for the response."""
+        request, outcome = requests.list_objects(prefix), list[Any]()
+        self._begun = request, outcome, self.transport.loop.clock()
+        self.transport.loop.start(capture_outcome(self.send(request)), outcome.append)
+
     def list_objects(
         self, prefix: str, start_after: str = "", guess_end: Callable[[str], str | None] | None = None
     ) -> Iterator[ListingPage]:
@@ -260,16 +270,13 @@ class Bucket:
         return ahead
 
     def _arrived(self, ahead: list[Any], request: Request) -> Response:
-        response = self._wait_for(ahead)
-        if isinstance(response, RequestError) or not response.ok:
-            return self._listed(request)
-        return response
+        response: Response | RequestError = self._wait_for(ahead)
+        return self._listed(request) if isinstance(response, RequestError) or not response.ok else response
 
-    def _wait_for(self, ahead: list[Any]) -> Response | RequestError:
+    def _wait_for(self, ahead: list[Any]) -> Any:
         while not ahead:
             self.transport.wait_a_moment()
-        came: Response | RequestError = ahead[0]
-        return came
+        return ahead[0]
 
     def _ask_for_page(self, request: Request) -> Callable[[], ListingPage | None]:
         """Send a request for a page; return what waits for it, and returns ``None`` where the store refuses it for good."""
@@ -287,7 +294,14 @@ class Bucket:
         return wait
 
     def _listed(self, request: Request) -> Response:
-        response = self.ask(request)
+        begun, self._begun = self._begun, None
+        response: Response
+        if begun is not None and begun[0] == request and self.transport.loop.clock() - begun[2] < _FRESH:
+            response, error = self._wait_for(begun[1])
+            if error is not None:
+                raise error
+        else:
+            response = self.ask(request)
         if not response.ok:
             raise bucket_refused_error(self.endpoint, request.name, fault_of(response))
         return response

@@ -60,6 +60,40 @@ def failing(times: int, reply: Reply):
     return lambda _: left.pop() if left else None
 
 
+@pytest.mark.parametrize(
+    ("begun", "fresh", "sent"),
+    [
+        pytest.param("p/", 5.0, 1, id="the page that was asked for"),
+        pytest.param("q/", 5.0, 2, id="another page"),
+        pytest.param("p/", 0.0, 2, id="a page that was asked for too long ago"),
+    ],
+)
+def test_a_listing_that_was_begun_waits_for_the_response_only(fake, bucket, monkeypatch, begun, fresh, sent):
+    monkeypatch.setattr(module, "_FRESH", fresh)
+    bucket.begin_listing(begun)
+
+    pages = list(bucket.list_objects("p/"))
+    asked = bucket.transport.requests["ListObjectsV2"]
+    again = list(bucket.list_objects("p/"))
+
+    assert pages == again
+    assert (asked, bucket.transport.requests["ListObjectsV2"]) == (sent, sent + 1)
+    assert bucket.store_date > 0
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_listing_that_was_begun_is_tried_again_and_its_error_told_as_any(fake, bucket, times):
+    fake.meddle = failing(times, Reply(500, {}, error("InternalError")))
+    bucket.begin_listing("p/")
+
+    if times == 1:
+        assert len(list(bucket.list_objects("p/"))) == 1
+    else:
+        with pytest.raises(EndpointError, match="cannot be listed"):
+            next(bucket.list_objects("p/"))
+    assert bucket.transport.requests["ListObjectsV2"] == min(times + 1, 5)
+
+
 BUSY = Reply(503, {}, error("SlowDown"))
 
 

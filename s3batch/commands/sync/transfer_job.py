@@ -118,6 +118,7 @@ class TransferJob(SyncJob):
             place = self.wanted.place
             with _name_missing_permission():
                 pages = self.source.list_objects(place.prefix)
+                self.bucket.begin_listing(self.wanted.listed)  # the target answers meanwhile
                 first = next(pages)
                 self._has_objects = bool(first.objects)
                 self._begun = BegunListing(chain([first], pages), self.clock())
