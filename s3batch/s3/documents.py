@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from s3batch.s3.requests import Body
 
 _DEPTH = 32  # levels; the documents of S3 that are read here have fewer than ten
+_HEAD = 64 * 1024
+"""Bytes of a body that show whether it is a document at all."""
 _OUTSIDE = 0xF0000
 """Where characters that XML cannot hold stay while it is read: a private area that no key uses."""
 _ILLEGAL = "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
@@ -80,15 +82,21 @@ def read_document(body: Body, *names: str) -> Document:
 
 
 def _read_strange(body: Body, wanted: frozenset[str], error: expat.ExpatError) -> Document:
-    """Read a document once more whose characters may be all that is wrong with it."""
-    text = bytes(body).decode("utf-8", "surrogateescape")
-    plain = re.sub(_REFERENCE, _keep_reference, re.sub(_ILLEGAL, lambda found: _move_character(ord(found[0])), text))
-    if plain == text:
-        raise _malformed_document(body, error)
+    """Read a document once more whose characters may be all that is wrong with it.
+
+    Its head is read first: most bodies of another kind are wrong there, and moving characters is slow.
+    """
     try:
-        return _Reader(wanted, moved=True).read(plain)
+        _Reader(wanted, moved=True).read(_move_characters(bytes(body[:_HEAD])), is_whole=False)
+        return _Reader(wanted, moved=True).read(_move_characters(bytes(body)))
     except expat.ExpatError as again:
         raise _malformed_document(body, again) from error
+
+
+def _move_characters(body: bytes) -> str:
+    """Return the text of ``body`` with each character that XML cannot hold moved outside."""
+    text = body.decode("utf-8", "surrogateescape")
+    return re.sub(_REFERENCE, _keep_reference, re.sub(_ILLEGAL, lambda found: _move_character(ord(found[0])), text))
 
 
 def _move_character(code: int) -> str:
@@ -123,14 +131,14 @@ class _Reader:
         self._found: list[Element] = []
         self._root: tuple[str, dict[str, str]] = ("", {})
 
-    def read(self, body: bytes | str) -> Document:
+    def read(self, body: bytes | str, *, is_whole: bool = True) -> Document:
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_doctype
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
-        parser.Parse(body, True)
+        parser.Parse(body, is_whole)
         return Document(*self._root, self._found)
 
     def _start(self, name: str, _: object) -> None:

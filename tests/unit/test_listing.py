@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.model import ListedObject
+from s3batch.s3 import documents
 from s3batch.s3.document_values import (
     parse_completed,
     parse_copied,
@@ -13,7 +14,7 @@ from s3batch.s3.document_values import (
     parse_upload_id,
     parse_uploads,
 )
-from s3batch.s3.documents import MalformedResponseError
+from s3batch.s3.documents import MalformedResponseError, read_document
 from s3batch.s3.faults import RequestError
 from s3batch.s3.listing import parse_page
 from s3batch.s3.requests import Response, list_parts
@@ -169,3 +170,26 @@ def test_the_keys_that_were_not_deleted_are_found():
 )
 def test_a_copy_says_its_etag_where_the_store_does(body, etag):
     assert parse_copied(body) == etag
+
+
+@pytest.mark.parametrize("start", [b"", b"<", b"\xef\xbb\xbf ", b"<A>\x01<"])
+def test_a_large_body_of_another_kind_is_refused_by_its_head(start, monkeypatch):
+    moved = []
+    monkeypatch.setattr(documents, "_move_character", lambda code: moved.append(code) or "?")
+
+    with pytest.raises(MalformedResponseError, match="not a whole document"):
+        read_document(start + b"\x00\xff" * 500_000)
+
+    assert len(moved) <= 64 * 1024
+
+
+@pytest.mark.parametrize("length", range(65_515, 65_540))
+def test_a_character_that_xml_cannot_hold_is_read_at_the_end_of_the_head_too(length):
+    key = "k" * length + "&#x1;\x02é\x03" + "k" * 9
+
+    assert read_document(f"<A><Key>{key}</Key></A>".encode()).top == {"Key": key.replace("&#x1;", "\x01")}
+
+
+def test_a_document_that_is_cut_after_its_head_is_malformed():
+    with pytest.raises(MalformedResponseError, match="not a whole document"):
+        read_document(b"<A>" + b"<B>1</B>" * 20_000)
