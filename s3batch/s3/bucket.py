@@ -88,7 +88,7 @@ class Bucket:
         self._reached = False
         self._welcome = False
         self._begun: tuple[Request, list[Any], float] | None = None
-        """A request that was sent ahead, its outcome once it has one, and when it was sent."""
+        """A request that was sent ahead, its outcome once it has one, and until when that counts."""
 
     @property
     def reached(self) -> bool:
@@ -201,10 +201,10 @@ class Bucket:
 
     # --- the coordinator's requests ---------------------------------------------------------
 
-    def begin_listing(self, prefix: str) -> None:
-        """Ask for the first page below ``prefix``. Listing it within the next seconds only waits for the response."""
+    def begin_listing(self, prefix: str, fresh: float = _FRESH) -> None:
+        """Ask for the first page below ``prefix``. Listing it within ``fresh`` seconds only waits for the response."""
         request, outcome = requests.list_objects(prefix), list[Any]()
-        self._begun = request, outcome, self.transport.loop.clock()
+        self._begun = request, outcome, self.transport.loop.clock() + fresh
         self.transport.loop.start(capture_outcome(self.send(request)), outcome.append)
 
     def list_objects(
@@ -296,7 +296,7 @@ class Bucket:
     def _listed(self, request: Request) -> Response:
         begun, self._begun = self._begun, None
         response: Response
-        if begun is not None and begun[0] == request and self.transport.loop.clock() - begun[2] < _FRESH:
+        if begun is not None and begun[0] == request and self.transport.loop.clock() < begun[2]:
             response, error = self._wait_for(begun[1])
             if error is not None:
                 raise error

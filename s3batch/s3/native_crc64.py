@@ -36,13 +36,15 @@ _kept: list[_MethodDef] = []
 """A function refers to its definition as long as it lives."""
 
 
-def find_native_crc64(release: str) -> Callable[[Any, int], int] | None:
+def find_native_crc64(
+    release: str, library: str = _LIBRARY, name: str = _NAME, check: tuple[bytes, int] = _CHECK
+) -> Callable[[Any, int], int] | None:
     """Return the function of the installed awscrt, which is of this release; ``None`` where it cannot be had so."""
-    found = find_spec(_LIBRARY) if release in TRIED_RELEASES else None
+    found = find_spec(library) if release in TRIED_RELEASES else None
     if found is None or found.origin is None:
         return None
     try:
-        address = ctypes.cast(getattr(ctypes.PyDLL(found.origin), _NAME), ctypes.c_void_p)
+        address = ctypes.cast(getattr(ctypes.PyDLL(found.origin), name), ctypes.c_void_p)
         make = ctypes.pythonapi.PyCFunction_NewEx
     except (OSError, AttributeError):  # another build of the library, or another Python
         return None
@@ -50,5 +52,5 @@ def find_native_crc64(release: str) -> Callable[[Any, int], int] | None:
     _kept.append(definition)
     make.restype, make.argtypes = ctypes.py_object, (ctypes.POINTER(_MethodDef), ctypes.c_void_p, ctypes.c_void_p)
     function: Callable[[Any, int], int] = make(ctypes.byref(definition), None, None)
-    content, checksum = _CHECK
+    content, checksum = check
     return function if function(content, 0) == checksum else None

@@ -68,9 +68,8 @@ def failing(times: int, reply: Reply):
         pytest.param("p/", 0.0, 2, id="a page that was asked for too long ago"),
     ],
 )
-def test_a_listing_that_was_begun_waits_for_the_response_only(fake, bucket, monkeypatch, begun, fresh, sent):
-    monkeypatch.setattr(module, "_FRESH", fresh)
-    bucket.begin_listing(begun)
+def test_a_listing_that_was_begun_waits_for_the_response_only(fake, bucket, begun, fresh, sent):
+    bucket.begin_listing(begun, fresh)
 
     pages = list(bucket.list_objects("p/"))
     asked = bucket.transport.requests["ListObjectsV2"]

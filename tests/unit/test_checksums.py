@@ -101,17 +101,21 @@ def test_the_function_of_awscrts_library_is_that_of_awscrt(before, body):
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    "other",
     [
-        pytest.param("TRIED_RELEASES", frozenset(), id="another release"),
-        pytest.param("_LIBRARY", "json", id="no library"),
-        pytest.param("_LIBRARY", "no_such_module", id="no module"),
-        pytest.param("_NAME", "aws_no_such_function", id="another build"),
-        pytest.param("_CHECK", (b"123456789", 1), id="another function"),
+        pytest.param({"release": "0.0.1"}, id="another release"),
+        pytest.param({"library": "json"}, id="no library"),
+        pytest.param({"library": "no_such_module"}, id="no module"),
+        pytest.param({"name": "aws_no_such_function"}, id="another build"),
+        pytest.param({"check": (b"123456789", 1)}, id="another function"),
     ],
 )
-def test_another_awscrt_is_imported_as_usual(monkeypatch, place, value):
-    monkeypatch.setattr(native_crc64, place, value)
+def test_the_function_of_another_library_is_not_taken(other):
+    assert find_native_crc64(**{"release": awscrt.__version__} | other) is None
+
+
+def test_another_awscrt_is_imported_as_usual(monkeypatch):
+    monkeypatch.setattr(native_crc64, "find_native_crc64", lambda release: None)
     monkeypatch.setitem(checksums._functions, "crc64nvme", FirstCrc64())
 
     load_checksum("crc64nvme")
