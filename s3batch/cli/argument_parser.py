@@ -6,6 +6,7 @@ It is imported where :func:`s3batch.cli.parser.read_plain_words` does not read t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
@@ -117,7 +118,9 @@ class CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # con
 
     def error(self, message: str) -> None:
         """Raise SettingsError, where argparse would exit."""
-        raise SettingsError(message, hint=f"see s3batch {self._command} --help")
+        found = re.fullmatch("argument ([^:]+): expected one argument", message)
+        begins = f"write {found[1].rpartition('/')[2]}=VALUE if the value begins with '-', or " if found else ""
+        raise SettingsError(message, hint=f"{begins}see s3batch {self._command} --help")
 
     def get_possible_config_keys(self, action: Any) -> list[str]:
         """Return the key of a setting in the config file."""

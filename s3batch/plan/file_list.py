@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from s3batch.errors import JobFailedError, SettingsError
+from s3batch.errors import JobFailedError
 from s3batch.plan.spec import KEPT
 from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import is_in_s3
@@ -106,8 +106,6 @@ def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:
     """Return the files of the job's list."""
     from s3batch.source.listed_walk import ListedWalk
 
-    if wanted.source.pattern:
-        raise SettingsError("files_from needs a directory as source, not a glob", hint="name the directory")
     return ListedWalk(
         wanted.source.root, wanted.selection, journal.file_lists.pages(wanted.settings.list_digest),
         symlinks=wanted.settings.symlinks, journal=journal.path, own=wanted.settings.state_directories(),

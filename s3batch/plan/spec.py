@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from s3batch import hashes
+from s3batch.errors import SettingsError
 from s3batch.model import Stage
 from s3batch.named_tuple import NamedTuple
 from s3batch.objects.attributes import AttributeRules
@@ -59,6 +60,8 @@ class SyncSpec(NamedTuple):
         """Return the specification. Raises SettingsError; JobFailedError for a missing source."""
         target = Target.from_settings(settings)
         source = resolve_source(settings)
+        if source.pattern and settings.list_digest:
+            raise SettingsError("files_from needs a directory as source, not a glob", hint="name the directory")
         selection = Selection.from_settings(settings, "" if source.is_file else source.base)
         wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,

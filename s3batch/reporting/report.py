@@ -246,7 +246,8 @@ def format_failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] |
 
 def _format_failure_cause(failure: Mapping[str, Any]) -> str:
     code, error = failure["code"], failure["error"]
-    return error if not code or code in error else f"{code}: {error}" if error else code
+    is_said = not code or code in error or error.startswith(f"{code.lower()}:")
+    return error if is_said else f"{code}: {error}" if error else code
 
 
 def format_headline(document: Mapping[str, Any], *, dry_run: bool = False) -> str:

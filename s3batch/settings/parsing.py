@@ -116,10 +116,23 @@ _PLACES = frozenset({"source", "backup"})
 
 def wrong_value_error(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
     """Return the error for a wrong value. It never shows a secret."""
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = _format_given(row, value)
     text = texts.without_secrets(text) if row.form is Form.URL else texts.without_userinfo(text)
     shown = "***" if row.secret else text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     return SettingsError(f"{row.name} cannot be {shown!r} (from {origin})", hint=instead)
+
+
+def _format_given(row: Setting, value: object) -> str:
+    """Return a value as a person writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if row.form in (Form.DURATION, Form.DAYS) and isinstance(value, int | float):
+        return f"{value:g}s"
+    if isinstance(value, str) and value[:1] == "[":  # how a flag that may be repeated comes here
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(value)
+            value = tuple(found) if all(isinstance(each, str) for each in found) else value
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _parse_form(row: Setting, text: str) -> Any:

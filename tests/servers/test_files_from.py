@@ -75,8 +75,8 @@ def test_what_the_list_names_in_vain_is_a_failure_of_its_own(make_tree, bucket, 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--files-from", "-", "--delete"], "delete cannot be 'True' (from --delete)"),
-        (["--files-from", "-", "--delete", "--plan", "p"], "delete cannot be 'True' (from --delete)"),
+        (["--files-from", "-", "--delete"], "delete cannot be 'true' (from --delete)"),
+        (["--files-from", "-", "--delete", "--plan", "p"], "delete cannot be 'true' (from --delete)"),
         (["--files-from", "-", "--files-from0", "-"], "give files_from or files_from0"),
         (["--files-from", "nowhere"], "files_from cannot be 'nowhere' (from --files-from); name a file of paths"),
         (["--files-from", "-"], "its line 2 is '../x'; write paths relative to the source"),

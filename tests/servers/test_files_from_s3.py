@@ -158,7 +158,7 @@ def test_a_plan_of_a_list_has_its_keys_only_and_is_carried_out_as_it_is(scene, r
 
 @both
 @pytest.mark.parametrize(("listed", "flags", "words"), [
-    ("a\n", ["--delete"], "delete cannot be 'True' (from --delete)"),
+    ("a\n", ["--delete"], "delete cannot be 'true' (from --delete)"),
     ("../x\n", [], "write paths relative to the source"),
 ])  # fmt: skip
 def test_bad_input_is_exit_code_2(scene, direction, listed, flags, words):

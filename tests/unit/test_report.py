@@ -197,6 +197,11 @@ class TestText:
 
         assert len(format_end_block(found)) == lines
 
+    def test_a_failure_does_not_say_its_code_twice(self) -> None:
+        failure = {"operation": "upload", "path": "a", "key": "a", "error": "drifted: it is gone", "code": "Drifted",
+                   "attempts": 1, "request_id": "", "status": 0}  # fmt: skip
+        assert format_failure_line(failure) == "failed: upload a: drifted: it is gone"
+
     def test_a_finished_job_is_one_line(self) -> None:
         assert len(format_end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
 

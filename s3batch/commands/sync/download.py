@@ -24,6 +24,7 @@ from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import DiskFullError, watch_for_stop
 from s3batch.errors import DeclinedError, EndpointError, JobFailedError
 from s3batch.failpoints import reach_failpoint
+from s3batch.files.private import PrivateFileError
 from s3batch.files.tree import TEMPORARY, TargetTree
 from s3batch.model import JobState, Kind, Operation, Stage
 from s3batch.objects.attributes import AttributeRules
@@ -211,6 +212,8 @@ class DownloadJob(DirectionJob):
             tree.make_root()
             tree.discard_others(self._unfinished())
             return FoldedNames() if tree.is_case_blind() else None
+        except PrivateFileError as error:  # exit code 3 and its hint are about journals
+            raise JobFailedError(error.message, hint="it was left as it is; move it away") from error
         except OSError as error:
             raise JobFailedError(
                 f"the target {self.wanted.root} cannot be written: {error.strerror}", hint="name another directory"

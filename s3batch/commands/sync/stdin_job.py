@@ -63,7 +63,10 @@ def refuse_settings_of_trees(settings: Settings) -> None:
     """Raise SettingsError for settings that make no sense for one stream, and for a stream that is to be resumed."""
     if settings.job:
         raise SettingsError(_NOT_RESUMABLE, hint=f"s3batch jobs forget {settings.job} forgets the job")
-    for name in ("delete", "gzip", "include", "exclude", "strip_prefix", "publish_last", "redirects"):
+    for name in (
+        "delete", "gzip", "include", "exclude", "strip_prefix", "publish_last", "redirects", "min_size", "max_size",
+        "min_age", "max_age",
+    ):  # fmt: skip
         if getattr(settings, name):
             raise settings.bad(name, "leave it out: a stream is one object")
 
