@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from tests.crash.scene import kill_workers
 from tests.rig import buckets, program
 from tests.rig.faults import Call
 
@@ -144,4 +145,19 @@ def test_a_probe_that_a_kill_has_left_is_removed_by_the_next_run(env, make_bucke
     assert killed.code == -signal.SIGKILL
     assert len(left) == 2
     assert again.code == 0, again.stderr
+    look(target, TREE)
+
+
+def test_a_probe_that_a_dead_worker_has_left_is_removed_by_the_same_run(
+    env, make_bucket, source_of, server, proxy, tmp_path
+):
+    source, target = source_of(server, TREE), make_bucket()
+    process = program.start(words_of(source, target), env | {"S3BATCH_ENDPOINT_URL": proxy.url}, tmp_path)
+    proxy.on("HeadObject", Call(lambda _: kill_workers(process)), key="probe-.*-copy$", times=1)
+
+    run = program.finish(process)
+
+    copies = [each.key for each in proxy.requests if each.operation == "HeadObject" and "probe-" in each.key]
+    assert run.code == 0, run.stderr
+    assert len(set(copies)) > 1, "a worker died in its probe, and another probed"
     look(target, TREE)
