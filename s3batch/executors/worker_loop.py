@@ -1,9 +1,10 @@
 """Runs work on a transport: as many pieces at once as the store and the memory take. The inside of every worker.
 
 It asks for work that it can begin soon: as much as the window has room for, and as much as it recently began in the
-time that asking takes. Of small files, objects and copies it asks for another window: a round trip ends them together. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread.
-A read that hangs (NFS) stops the worker's reports. Larger ones are read, hashed and compressed on threads, a block at a
-time: the worker tells of a block that does not come. The coordinator replaces a worker in either case.
+time that asking takes. Of small files, objects and copies it asks for another window: a round trip ends them together.
+Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread. A read that hangs (NFS)
+stops the worker's reports. Larger ones are read, hashed and compressed on threads, a block at a time: the worker tells
+of a block that does not come. The coordinator replaces a worker in either case.
 """
 
 from __future__ import annotations
