@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 NAME = f"{KEPT}fence"
 _TRIES = 10
 """Writes that other runs may overtake one after the other."""
+_PUT_TRIES = 5
+"""Tries of one write: about two seconds. What does not pass by then is the store's way with such writes."""
 _EACH = 1.0
 """Seconds between looks while a stage runs."""
+_FORBIDDEN = 403
 _OVERTAKEN = frozenset({409, 412})
 _NO_ETAG = '"s3batch-no-such-etag"'
 """No object has it: a write under this condition must fail."""
@@ -128,7 +131,10 @@ class Fence:
         try:
             self.pass_through(store, is_first=True)
         except RequestError as error:
-            raise EndpointError(f"newest_wins: the fence cannot be read or written: {error}") from error
+            raise EndpointError(
+                f"newest_wins: the fence {self._url(store)} cannot be read: {error.fault.said_of(error.name)}",
+                hint="allow s3:GetObject for it, or remove newest_wins" if error.fault.status == _FORBIDDEN else "",
+            ) from error
         finally:
             store.close()
 
@@ -162,7 +168,7 @@ class Fence:
         text = read_fence_text(answer.body)
         if not NUMBER.fullmatch(text):
             raise SettingsError(
-                f"newest_wins: the fence s3://{bucket.endpoint.bucket}/{self._key} holds {text[:40]!r}, which is no number",
+                f"newest_wins: the fence {self._url(bucket)} holds {text[:40]!r}, which is no number",
                 hint="delete this object, or use another target",
             )
         return _ReadFence(int(text), etag_of(answer))
@@ -171,7 +177,8 @@ class Fence:
         """Write the number, unless someone else has written since; return whether it was written."""
         condition = {"if-none-match": "*"} if held is None else {"if-match": f'"{held.etag}"'}
         answer = self._put(bucket, self._number, condition)
-        if answer.ok or answer.status in _OVERTAKEN or answer.status == 404:  # deleted since it was read
+        # 404: deleted since it was read. A conflict that passes was tried again already
+        if answer.ok or answer.status == 404 or (answer.status in _OVERTAKEN and not fault_of(answer).retryable):
             return answer.ok
         raise self._refusal(bucket, answer)
 
@@ -197,12 +204,25 @@ class Fence:
     def _put(self, bucket: Bucket, number: int, condition: Mapping[str, str]) -> Response:
         body = f"{number}\n".encode()
         checked = {"content-md5": requests.md5_header(body), **self._headers, **condition}
-        return bucket.ask(requests.put_object(self._key, body, checked))
+        try:
+            return bucket.ask(requests.put_object(self._key, body, checked), min(bucket.tries, _PUT_TRIES))
+        except EndpointError as error:
+            words = f"newest_wins: the fence {self._url(bucket)} cannot be written: {error.message}"
+            raise EndpointError(words, hint=error.hint, code=error.code, status=error.status) from error
 
     def _refusal(self, bucket: Bucket, answer: Response) -> EndpointError:
-        said = "it ignores the condition" if answer.ok else str(fault_of(answer))
+        fault = fault_of(answer)
+        words = f"newest_wins: the fence {self._url(bucket)} cannot be written: PutObject: {fault}"
+        if answer.status == _FORBIDDEN:
+            return EndpointError(words, hint="allow s3:PutObject for it, or remove newest_wins")
+        if not answer.ok and fault.retryable:
+            return EndpointError(words, hint="run it again, or remove newest_wins")
+        said = "it ignores the condition" if answer.ok else str(fault)
         return EndpointError(
             f"newest_wins needs a store with conditional writes, and {bucket.endpoint.name()} has none for "
             f"{self._key} ({said})",
             hint="remove newest_wins, or see to it that only one run at a time writes to this target",
         )
+
+    def _url(self, bucket: Bucket) -> str:
+        return f"s3://{bucket.endpoint.bucket}/{self._key}"

@@ -113,15 +113,15 @@ class Bucket:
             raise error
         return value
 
-    def ask(self, request: Request) -> Response:
+    def ask(self, request: Request, tries: int = 0) -> Response:
         """Send a call from a thread and wait, as :meth:`send` does for coroutines."""
-        response: Response = self.run(self.send(request))
+        response: Response = self.run(self.send(request, tries))
         return response
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, tries: int = 0) -> Response:
         """Return the answer to ``request`` once it is no passing fault: ok, or a refusal for the caller.
 
-        Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
+        ``tries`` at most, instead of the bucket's; 0 leaves it at those. Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
         """
         attempt = throttles = 0
         while True:
@@ -134,7 +134,7 @@ class Bucket:
             if response is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
                 self._check_sign_in(request, fault)
                 return response
-            most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
+            most = min(tries or self.tries, self.tries if self._reached else _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(request, fault, response, attempt)
             await self.wait_before_try(attempt, fault)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.rig import buckets
-from tests.rig.faults import Hold
+from tests.rig.faults import Hold, Refuse
 from tests.rig.proxy import FaultProxy
 from tests.rig.waiting import wait_until
 
@@ -20,6 +20,13 @@ def store(request, server_named):
     made = buckets.make_bucket(server_named(request.param))
     yield made
     buckets.remove_bucket(made)
+
+
+@pytest.fixture
+def call(run_cli, clean_env, server):
+    """A function that runs s3batch against an endpoint in the place of the server."""
+    env = clean_env | server.environment()
+    return lambda url, *words: run_cli(list(words), env=env | {"AWS_ENDPOINT_URL": url})
 
 
 def sync(run_cli, clean_env, store, tree, number, *more):
@@ -187,6 +194,29 @@ def test_a_fence_that_holds_no_number_is_refused(run_cli, clean_env, store, make
     refused = sync(run_cli, clean_env, store, make_tree({"a": b"1"}), "3")
     assert refused.code == 2
     assert store.keys() == {FENCE}
+
+
+@pytest.mark.parametrize(
+    ("method", "refusal", "words"),
+    [
+        ("PutObject", Refuse(403, "AccessDenied"), ("fence cannot be written", "; allow s3:PutObject for it")),
+        ("GetObject", Refuse(403, "AccessDenied"), ("fence cannot be read", "; allow s3:GetObject for it")),
+        ("PutObject", Refuse(409, "ConditionalRequestConflict"), ("fence cannot be written", "; run it again")),
+        ("PutObject", Refuse(500, "InternalError"), ("fence cannot be written", "; run it again")),
+        ("PutObject", Refuse(501, "NotImplemented"), ("needs a store with conditional writes", "; remove newest_wins")),
+    ],
+)
+def test_a_fence_that_is_refused_is_told_with_its_cure(call, make_bucket, make_tree, proxy, method, refusal, words):
+    target, tree = make_bucket(), make_tree({"a": b"1"})
+    proxy.on(method, refusal, key="fence$")
+
+    refused = call(proxy.url, "sync", tree, target.url("www"), "--newest-wins", "3")
+
+    tries = [each for each in proxy.requests if (each.operation, each.key) == (method, FENCE)]
+    assert (refused.code, len(tries) <= 5) == (4, True), refused.stderr
+    for each in ("newest_wins", refusal.code, *words):
+        assert each in refused.stderr
+    assert target.keys() == set()
 
 
 def test_a_store_that_ignores_conditions_is_refused(run_cli, clean_env, server_named, make_tree):
