@@ -55,6 +55,7 @@ def test_every_store_has_five_lines():
 
     assert {each.split("\n")[0] for each in stores} == {
         "Cloudflare R2", "Backblaze B2", "Google Cloud Storage", "MinIO", "Ceph", "Wasabi",
+        "rclone serve s3",
     }  # fmt: skip
     assert {len(re.findall(r"^- ", each, re.MULTILINE)) for each in stores} == {5}
 

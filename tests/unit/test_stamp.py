@@ -28,6 +28,7 @@ FACTS = frozenset(
 )
 COLUMNS = {
     "archive/change_detection.py": "the stamps of a whole tree are compared as columns",
+    "archive/mounts.py": "a directory against the columns of a walk, to see whether it is the same one",
     "archive/verify.py": "a walk against a manifest, which knows no ctime",
     "archive/restore_plan.py": "a walk against a manifest, which knows no ctime",
     "archive/pack_chunk.py": "a file that was opened against the columns of a walk",
