@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.named_tuple import NamedTuple
 from s3batch.objects.own_keys import BACKUP_MARK
-from s3batch.settings.direction import S3_SCHEME, is_in_s3, is_source_elsewhere, parse_source_place
+from s3batch.settings.direction import S3_SCHEME, is_in_s3, parse_source_place
+from s3batch.settings.endpoint_names import may_be_one_endpoint
 from s3batch.worker.context import BackupPlace
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def parse_backup(settings: Settings, target: Target) -> BackupSpec:
     found = BackupSpec(bucket, "".join(f"{each}/" for each in segments))
     if bucket == target.bucket and (found.prefix.startswith(target.prefix) or target.prefix.startswith(found.prefix)):
         raise settings.bad("backup", f"name a prefix beside the target {target.url}, or another bucket")
-    if is_in_s3(settings.source) and not is_source_elsewhere(settings):
+    source_url = settings.source_endpoint_url or settings.endpoint_url
+    if is_in_s3(settings.source) and may_be_one_endpoint(source_url, settings.endpoint_url):
         source = parse_source_place(settings)
         if bucket == source.bucket and found.prefix.startswith(source.prefix):
             raise settings.bad(

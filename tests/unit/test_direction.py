@@ -7,6 +7,8 @@ from contextlib import nullcontext
 import pytest
 
 from s3batch.errors import SettingsError
+from s3batch.objects.target import Target
+from s3batch.plan.backup_spec import parse_backup
 from s3batch.settings.direction import (
     Direction,
     find_direction,
@@ -167,3 +169,24 @@ def test_one_store_under_two_names_is_no_way_round_these_checks(source, target, 
     for settings in (make("s3://b/p", "p", "b", **more), make("s3://b/p/q", "p", "b", delete=True, **more)):
         with pytest.raises(SettingsError) if is_one else nullcontext():
             require_two_places(settings)
+
+
+@pytest.mark.parametrize(
+    ("source", "endpoint", "is_refused"),
+    [
+        pytest.param("s3://b/a", "", True, id="inside the source"),
+        pytest.param("s3://b/a/", "http://localhost:9/", True, id="at the same endpoint in another spelling"),
+        pytest.param("s3://b/a", "http://two:9", False, id="at another endpoint"),
+        pytest.param("s3://b/a/bak/job", "", False, id="around the source"),
+        pytest.param("s3://b/a/ba", "", False, id="a name that begins alike"),
+        pytest.param("s3://other/a", "", False, id="in another bucket"),
+        pytest.param("a", "", False, id="beside a directory"),
+    ],
+)
+def test_a_backup_lies_beside_the_source_too(source, endpoint, is_refused):
+    settings = make(
+        source, "c", "b", backup="s3://b/a/bak", endpoint_url="http://127.0.0.1:9", source_endpoint_url=endpoint
+    )
+
+    with pytest.raises(SettingsError, match="beside the source") if is_refused else nullcontext():
+        assert parse_backup(settings, Target.from_settings(settings)).prefix == "a/bak/"
