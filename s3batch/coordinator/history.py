@@ -79,13 +79,19 @@ def find_local_target(job: Job) -> str:
 
     Since the job began, the directory may have moved and a link may stand in its place.
     """
-    return os.path.realpath(job.target) if os.path.isabs(job.target) else ""
+    try:
+        return os.path.realpath(job.target) if os.path.isabs(job.target) else ""
+    except ValueError:  # a journal that another program wrote may hold a text that is no path
+        return ""
 
 
 def is_overtaken(job: Job, settings: Settings) -> bool:
     """Return whether a later job to the target of a sync has begun since, in any journal."""
     place = find_local_target(job)
-    lock = TargetLock(settings.lock_directories(), "" if place else job.endpoint, place or job.target)
+    try:
+        lock = TargetLock(settings.lock_directories(), "" if place else job.endpoint, place or job.target)
+    except ValueError:  # as above: no endpoint
+        return False
     return _find_overtaking(job, lock) is not None
 
 

@@ -568,3 +568,12 @@ def test_why_a_job_stops_is_said_before_its_sums_are_reckoned(sync, store, monke
     assert stopped.code == 4
     assert "InvalidAccessKeyId" in happened[0]
     assert happened.index("sums") == 1
+
+
+@pytest.mark.parametrize(("target", "endpoint"), [("/a\0b", ""), ("b/p/", "http://\udcff/"), ("b/\0", "http://[::1")])
+def test_texts_of_a_planted_journal_that_are_neither_paths_nor_endpoints_do_no_harm(tmp_path, target, endpoint):
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        journal.jobs.begin("sync", "/s", "b/p/", "http://s3", {}, "1", plan="p")
+        planted = journal.jobs.current._replace(target=target, endpoint=endpoint)
+
+    assert not history.is_overtaken(planted, Settings(state_directory=str(tmp_path)))
