@@ -257,8 +257,11 @@ class BoundedSession:
         self._now.last = (request, response)
         if request is self._now.wanted:
             self._now.answer = response
-        aws_response._content = bytes(response.body)  # noqa: SLF001 - AWSResponse.content reads it
-        aws_response.raw = io.BytesIO(aws_response._content)  # noqa: SLF001
+        body = bytes(response.body)
+        is_document = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+        # AWSResponse.content reads it to parse it, and botocore's error for what is no document quotes all of it
+        aws_response._content = body if is_document else body[:_BLOCK]  # noqa: SLF001
+        aws_response.raw = io.BytesIO(body)
         return aws_response
 
     def _in_words(self, exchange: Exchange, error: Exception) -> Exception:

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ParamValidationError
 
 from s3batch.s3 import requests as calls
-from s3batch.s3.boto import BotoTransport, fault_without_answer
+from s3batch.s3.boto import BotoTransport, fault_without_answer, make_client
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import RequestError
 from s3batch.s3.lazy_boto import make_boto_sender
@@ -115,6 +115,17 @@ def test_a_page_that_is_no_xml_is_an_answer(fake, carry):
     fake.meddle = lambda _: Reply(200, {}, b"<html>Welcome to our hotel")
 
     assert b"hotel" in bytes(carry(calls.create_multipart_upload("key", {})).body)
+
+
+def test_botocore_parses_only_the_head_of_a_large_body_that_is_no_document(fake):
+    body, parsed = b"\x00" * (1 << 20), []
+    fake.meddle = lambda _: Reply(200, {}, body)
+    carry = BotoTransport(endpoint_of(fake.url))
+    carry._client.meta.events.register("before-parse.s3", lambda response_dict, **_: parsed.append(response_dict))
+
+    assert carry(calls.get_object_tagging("key")).body == body
+    assert [len(each["body"]) for each in parsed] == [64 * 1024]
+    assert make_client(endpoint_of(fake.url)).get_object(Bucket="bucket", Key="key")["Body"].read() == body
 
 
 def test_a_busy_store_is_not_asked_again_behind_the_back_of_who_counts_the_tries(fake, carry):
