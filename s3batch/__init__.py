@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from s3batch.api.functions import cache_rebuild, cache_restore, resume, sync, verify
     from s3batch.api.journal_reader import JournalReader as Journal
     from s3batch.api.report import Report
-    from s3batch.errors import EndpointError, JournalError, JournalLockedError, SettingsError
-    from s3batch.errors import S3BatchError as Error
+    from s3batch.base.errors import EndpointError, JournalError, JournalLockedError, SettingsError
+    from s3batch.base.errors import S3BatchError as Error
 
 __all__ = [
     "EndpointError",
@@ -42,10 +42,12 @@ except ImportError:
 __version__: str = _version
 
 _HOMES = {
-    "Error": ("errors", "S3BatchError"),
+    "Error": ("base.errors", "S3BatchError"),
     "Journal": ("api.journal_reader", "JournalReader"),
     "Report": ("api.report", "Report"),
-    **{name: ("errors", name) for name in ("EndpointError", "JournalError", "JournalLockedError", "SettingsError")},
+    **{
+        name: ("base.errors", name) for name in ("EndpointError", "JournalError", "JournalLockedError", "SettingsError")
+    },
     **{name: ("api.functions", name) for name in ("cache_rebuild", "cache_restore", "resume", "sync", "verify")},
 }
 """The module and the name there of everything that is imported with its first use."""

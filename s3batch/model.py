@@ -22,8 +22,8 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.quirks import Quirk
 
 KIN_OF_SYNC = ("sync", "apply", "undo")

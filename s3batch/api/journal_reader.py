@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from s3batch.errors import JournalError, SettingsError
+from s3batch.base.errors import JournalError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal import Failure, Job
 from s3batch.journal import Journal as JournalFile
-from s3batch.named_tuple import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,7 @@ from datetime import timedelta
 from typing import Any, TextIO, cast
 
 from s3batch.api.report import Report
-from s3batch.cli import loading
-from s3batch.cli.config_file import text_of_value
-from s3batch.cli.dispatch import carry_out_command
-from s3batch.coordinator.signals import stop_by_event
-from s3batch.errors import (
+from s3batch.base.errors import (
     EXIT_ENDPOINT,
     EXIT_JOURNAL,
     EXIT_SETTINGS,
@@ -27,6 +23,10 @@ from s3batch.errors import (
     S3BatchError,
     SettingsError,
 )
+from s3batch.cli import loading
+from s3batch.cli.config_file import text_of_value
+from s3batch.cli.dispatch import carry_out_command
+from s3batch.coordinator.signals import stop_by_event
 from s3batch.model import JobState
 from s3batch.reporting.console import Output
 from s3batch.reporting.events import Listener

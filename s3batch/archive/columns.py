@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 
 Bytes = bytes | bytearray | memoryview
 

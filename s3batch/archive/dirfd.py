@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from s3batch.archive.paths import is_inside, is_safe_name, join_path, split_path
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.beneath import PASSAGE, KeptDirectories, open_step, open_top
 
 _KEEP = 200  # open descriptors; a process may have 1,024 by default on Linux

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from s3batch.archive.paths import is_inside
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
 
 _Parts = tuple[str, ...]

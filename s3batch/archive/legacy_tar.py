@@ -31,7 +31,7 @@ from s3batch.archive.scan import PERMISSIONS, ScanProblem
 from s3batch.archive.undo_log import UndoLog
 from s3batch.archive.validate import Limits
 from s3batch.archive.zstd import Readable
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.beneath import create_new_file
 from s3batch.files.opener import require_regular_file
 

@@ -16,9 +16,9 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import is_below, is_inside, join_path, without_nested
 from s3batch.archive.scan import ScanProblem
-from s3batch.errors import ArchiveError, SettingsError
+from s3batch.base.errors import ArchiveError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.named_tuple import NamedTuple
 from s3batch.source.gitignore import Patterns
 
 _WILD = re.compile(r"[*?\[]")

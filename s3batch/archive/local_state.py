@@ -19,7 +19,7 @@ from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import FILE
 from s3batch.archive.validate import Limits
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 

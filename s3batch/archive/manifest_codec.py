@@ -31,8 +31,8 @@ from s3batch.archive.segments import (
 )
 from s3batch.archive.tree import files_of
 from s3batch.archive.validate import Limits, check_manifest
-from s3batch.errors import ArchiveError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import ArchiveError
+from s3batch.base.named_tuple import NamedTuple
 
 VERSION, SEGMENTED = 1, 2
 SEGMENTED_FROM = int(os.environ.get("S3BATCH_TEST_SEGMENTED_FROM", "4096"))

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 
 Value = TypeVar("Value")
 

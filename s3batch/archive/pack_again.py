@@ -18,7 +18,7 @@ from s3batch.archive.pack_chunk import CHANGED, BuiltChunk, PackedChunk
 from s3batch.archive.pack_plan import PackItems, PackPlan, add_items, write_items
 from s3batch.archive.paths import split_path
 from s3batch.archive.scan import PERMISSIONS, ScannedTree, is_sparse
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.model import clamp_nanoseconds, fold_number
 
 

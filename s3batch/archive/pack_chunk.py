@@ -24,9 +24,9 @@ from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import ChunkSpec, clamp_nanoseconds, fold_number
-from s3batch.named_tuple import NamedTuple
 
 SPARSE = 1
 """Flag of an item: look for holes."""

@@ -11,7 +11,7 @@ import os
 import posixpath
 from collections.abc import Container, Iterable, Sequence
 
-from s3batch.errors import ArchiveError, SettingsError
+from s3batch.base.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 
 KEEP, INSIDE, SKIP = "keep", "inside", "skip"

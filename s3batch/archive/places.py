@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from s3batch.archive.paths import is_inside, split_path
 from s3batch.archive.tree import Tree
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.named_tuple import NamedTuple
 
 KEEP_LINKS, FOLLOW_INSIDE, FOLLOW = "keep", "inside", "follow"
 

@@ -22,8 +22,8 @@ from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.paths import is_inside, split_path
 from s3batch.archive.restore_plan import OURS, RestorePlan
 from s3batch.archive.undo_log import UndoLog
-from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.errors import ArchiveError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.files.beneath import create_new_file, open_into
 from s3batch.files.umask import read_umask
 from s3batch.model import Stamp, stamp_of

@@ -14,7 +14,7 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import split_path
 from s3batch.archive.scan import ScannedTree, ScanProblem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.model import FILE as REGULAR
 from s3batch.model import is_same_file, stamp_of
 

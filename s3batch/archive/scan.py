@@ -22,10 +22,10 @@ from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, encode_names, join_path, link_is_wanted, split_path
 from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import clamp_nanoseconds, fold_number
-from s3batch.named_tuple import NamedTuple
 
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
 _SPARSE_FROM = 1 << 20

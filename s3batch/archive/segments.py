@@ -24,8 +24,8 @@ from s3batch.archive.manifest import Extents, Manifest
 from s3batch.archive.msgpack import Record
 from s3batch.archive.paths import decode_names, encode_names
 from s3batch.archive.tree import HARDLINK, SYMLINK, Tree
-from s3batch.errors import ArchiveError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import ArchiveError
+from s3batch.base.named_tuple import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)

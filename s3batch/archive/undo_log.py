@@ -28,8 +28,8 @@ from typing import Protocol
 
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import is_inside, split_path
-from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.errors import ArchiveError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.files import private
 
 Within = Callable[[str], bool]

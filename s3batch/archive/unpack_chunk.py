@@ -19,7 +19,7 @@ from s3batch.archive.hashing import chunk_id
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable
 from s3batch.archive.restore_plan import PIECE
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.beneath import create_file_anew, open_into, write_all
 from s3batch.model import ChunkSpec
 

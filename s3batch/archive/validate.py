@@ -17,7 +17,7 @@ from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import check_path, is_below, is_inside, join_path, split_path
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
 
 _PERMISSIONS = 0o777  # neither setuid, setgid nor sticky bit

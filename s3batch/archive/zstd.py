@@ -12,7 +12,7 @@ from typing import IO, Protocol
 import zstandard
 
 from s3batch.archive.columns import Bytes
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 
 LEVEL = 3  # zstd's own default
 MAX_WINDOW = 1 << 27

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EXIT_DONE
 from s3batch.cache import run as job
 from s3batch.cache.naming import CLEAR, SKIP, command_of
-from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
 from s3batch.reporting import report
 from s3batch.reporting.publish import publish_document

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EXIT_DONE
 from s3batch.cache.object_keys import base_of
-from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
 from s3batch.reporting import report
 from s3batch.reporting.publish import publish_document

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from s3batch.archive import zstd
 from s3batch.archive.columns import from_planes, to_planes
 from s3batch.archive.msgpack import Record, decode_message, encode_message
+from s3batch.base.errors import ArchiveError
 from s3batch.cache.object_keys import CLEANUPS
-from s3batch.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.pack_chunk import build_chunk
 from s3batch.archive.unpack_chunk import unpack_chunk
+from s3batch.base.errors import ArchiveError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.cache.fetching import is_as_stored
 from s3batch.cache.object_keys import chunk_key
-from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import ChunkSpec, Result, require_spec
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request

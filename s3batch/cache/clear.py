@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
+from s3batch.base.units import format_plural
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.naming import cleared_by
 from s3batch.cache.object_keys import is_cleared
 from s3batch.cache.run import choose_step_exit_code
-from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
 from s3batch.reporting import report
 from s3batch.reporting.publish import publish_document
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from s3batch.cache.admin import AdminRun

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.mounts import find_replaced
 from s3batch.archive.tree import DIR, rows_at, tree_has_entries_below
-from s3batch.errors import JobFailedError
-from s3batch.units import format_plural
+from s3batch.base.errors import JobFailedError
+from s3batch.base.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EndpointError
 from s3batch.cache.gc_protocol import Protection
 from s3batch.cache.gc_store import BucketStore
-from s3batch.errors import EndpointError
 from s3batch.s3 import permissions
 from s3batch.s3.faults import RequestError
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.pack_chunk import PackedChunk, close_pack_plans, hash_items
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.executors import fork
 from s3batch.executors.fork import Fork
 from s3batch.model import ChunkSpec

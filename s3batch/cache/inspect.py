@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
+from s3batch.base.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
+from s3batch.base.units import format_count, format_duration, format_plural, format_size
 from s3batch.cache import object_keys
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.naming import build_of
 from s3batch.cache.object_keys import KEYS, title_of_key
 from s3batch.cache.segments import fetch_segments
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
-from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.files.opener import open_regular
 
 FIELDS = (

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.legacy_tar import Extracted, extract_legacy
 from s3batch.archive.undo_log import UndoLog
+from s3batch.base.errors import ArchiveError
+from s3batch.base.units import format_plural, format_size
 from s3batch.cache.lookup import is_denied
 from s3batch.cache.run import CacheOutcome
-from s3batch.errors import ArchiveError
 from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of
-from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.cache.object_keys import LegacyObject

@@ -7,16 +7,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.manifest_codec import EncodedManifest
+from s3batch.base.errors import EXIT_DONE, ArchiveError
+from s3batch.base.units import format_count, format_duration, format_plural, format_size
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.catalog_index import INDEX, CatalogRow, ChunkList, decode_index, encode_index
 from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
 from s3batch.cache.object_keys import KEYS, title_of_key
-from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.reporting.text import format_table
 from s3batch.s3.faults import RequestError
-from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.model import ListedObject

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 from s3batch.files import private
 
 LONGEST = 40 << 20

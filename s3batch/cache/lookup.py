@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive.manifest_codec import EncodedManifest
+from s3batch.base.errors import ArchiveError, JobFailedError
 from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.object_keys import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.cache.signature import is_signed
-from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import permissions, requests
 from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of, seconds_of

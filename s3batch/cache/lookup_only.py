@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from s3batch.base.units import format_duration
 from s3batch.cache.lookup import SeenObject, is_too_old, look_at_head, published_at, seen_at
 from s3batch.cache.run import CacheOutcome
 from s3batch.reporting.text import format_amount
-from s3batch.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

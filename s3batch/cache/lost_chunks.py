@@ -13,10 +13,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from s3batch.base.units import format_plural
 from s3batch.cache.object_keys import CHUNKS, chunk_key
 from s3batch.s3 import requests
 from s3batch.s3.gather import gather_results
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from s3batch.archive.exclusions import Exclusions
 from s3batch.archive.listed import ListedPaths
 from s3batch.archive.paths import parse_roots
+from s3batch.base.errors import SettingsError
 from s3batch.cache import object_keys
 from s3batch.cache.key_template import Rendered, go_arch, go_os, render_key
 from s3batch.cache.object_keys import base_of, title_of_key
-from s3batch.errors import SettingsError
 from s3batch.settings.ci_build import GIT, CIBuild
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from posixpath import normpath
 from urllib.parse import quote, unquote_to_bytes
 
 from s3batch.archive.hashing import chunk_id
-from s3batch.errors import SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 

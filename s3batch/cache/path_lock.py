@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.listed import ListedPaths
-from s3batch.errors import JournalError, JournalLockedError, SettingsError
+from s3batch.base.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
 from s3batch.journal.lock import JournalLock
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from s3batch.base.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.base.units import format_plural, format_size
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
@@ -25,9 +27,7 @@ from s3batch.cache.list import Catalog, CatalogEntry
 from s3batch.cache.object_keys import CHUNKS, CLEANUPS, EVICTED, KEYS, parse_chunk_key
 from s3batch.cache.prune_lock import PruneLock, hold_lock
 from s3batch.cache.publish import evict_manifest
-from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.settings.s3_limits import DELETE_BATCH
-from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.cache.admin import AdminRun

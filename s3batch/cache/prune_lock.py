@@ -12,9 +12,9 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EndpointError, JobFailedError
 from s3batch.cache.lookup import etag_of_ours
 from s3batch.cache.object_keys import CLEANUPS
-from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import requests
 from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of, seconds_of

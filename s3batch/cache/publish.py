@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from s3batch import __version__
 from s3batch.archive.manifest_codec import encode_manifest
 from s3batch.archive.tree import files_of
+from s3batch.base.errors import EndpointError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION, etag_of_ours
 from s3batch.cache.naming import system_name
 from s3batch.cache.object_keys import CREATED, SIGNATURE, TEMPLATE, TREE, aside_key
 from s3batch.cache.signature import sign_manifest
-from s3batch.errors import EndpointError
-from s3batch.failpoints import reach_failpoint
 from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import requests
 from s3batch.s3.faults import Fault, RequestError, fault_of

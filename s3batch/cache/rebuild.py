@@ -15,6 +15,8 @@ from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
 from s3batch.archive.build_manifest import assemble_manifest
 from s3batch.archive.change_detection import nothing_changed, survey_changes
 from s3batch.archive.tree import files_of, rows_at
+from s3batch.base.errors import ArchiveError, JobFailedError
+from s3batch.base.units import format_count, format_plural, format_size
 from s3batch.cache.completeness import keep_unread, require_all_mounted, warn_of_unread
 from s3batch.cache.gc_build import protect_chunks
 from s3batch.cache.hash_pool import hash_all
@@ -36,11 +38,9 @@ from s3batch.cache.run import CacheOutcome
 from s3batch.cache.s3cache_compat import rebuild_old
 from s3batch.cache.segments import StoredSegments, store_segments
 from s3batch.cache.storing import chunk_keep_age, chunk_storer, pack_operations, store_changed_again, store_chunks
-from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Operation
 from s3batch.reporting.text import format_amount
 from s3batch.s3.faults import RequestError
-from s3batch.units import format_count, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.build_manifest import Assembled

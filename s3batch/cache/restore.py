@@ -23,6 +23,9 @@ from s3batch.archive.restore_plan import plan_restore, write_restore
 from s3batch.archive.tree import DIR, SYMLINK, files_of, rows_at, tree_has_path
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import selected_rows
+from s3batch.base.errors import ArchiveError, JobFailedError
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_duration, format_plural, format_size
 from s3batch.cache.chunk_worker import fetch_chunk
 from s3batch.cache.hash_pool import hash_all
 from s3batch.cache.legacy import restore_old
@@ -31,14 +34,11 @@ from s3batch.cache.lookup_only import look_up
 from s3batch.cache.object_keys import chunk_key, parse_manifest_key
 from s3batch.cache.run import CacheOutcome
 from s3batch.coordinator.signals import InterruptedJobError
-from s3batch.errors import ArchiveError, JobFailedError
-from s3batch.failpoints import reach_failpoint
 from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.text import format_amount
 from s3batch.s3.store_clock import elapsed_seconds
-from s3batch.units import format_duration, format_plural, format_size
 from s3batch.worker.results import DAMAGED
 
 if TYPE_CHECKING:

@@ -11,14 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from s3batch.cache.naming import cache_objects_of
-from s3batch.cache.session import CacheSession
-from s3batch.cache.state_directory import make_writable, own_directory
-from s3batch.coordinator.job_description import JobDescription
-from s3batch.coordinator.job_runner import JobRunner
-from s3batch.coordinator.job_setup import open_journal
-from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
-from s3batch.errors import (
+from s3batch.base.errors import (
     EXIT_DONE,
     EXIT_ENDPOINT,
     EXIT_FAILED,
@@ -30,6 +23,13 @@ from s3batch.errors import (
     SettingsError,
     wrap_unforeseen,
 )
+from s3batch.cache.naming import cache_objects_of
+from s3batch.cache.session import CacheSession
+from s3batch.cache.state_directory import make_writable, own_directory
+from s3batch.coordinator.job_description import JobDescription
+from s3batch.coordinator.job_runner import JobRunner
+from s3batch.coordinator.job_setup import open_journal
+from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal

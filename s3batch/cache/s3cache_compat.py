@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.tree import files_of
+from s3batch.base.units import format_size
 from s3batch.cache.completeness import require_all_mounted, unread_error, warn_of_unread
 from s3batch.cache.lookup import head_of
 from s3batch.cache.naming import compat_key
@@ -18,7 +19,6 @@ from s3batch.model import Stage
 from s3batch.reporting.text import format_amount
 from s3batch.s3.responses import etag_of
 from s3batch.settings.table import Settings
-from s3batch.units import format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.scan import ScannedTree

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from s3batch.archive import zstd
 from s3batch.archive.manifest_codec import longest_body, make_segments, prove_segment
 from s3batch.archive.segments import Segment
+from s3batch.base.errors import ArchiveError, EndpointError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.cache.chunk_worker import age_of
 from s3batch.cache.fetching import fetch_readable
 from s3batch.cache.object_keys import chunk_key
-from s3batch.errors import ArchiveError, EndpointError
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.faults import TOO_LARGE
 from s3batch.s3.gather import gather_results

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from s3batch.archive.validate import Limits
+from s3batch.base.units import format_plural
 from s3batch.cache.cached_paths import CachedPaths
 from s3batch.cache.local_chunks import open_local
 from s3batch.cache.object_keys import title_of_key
@@ -15,7 +16,6 @@ from s3batch.cache.state_files import StateFiles
 from s3batch.cache.workers import CacheWorkers
 from s3batch.model import JobState, Kind, Operation
 from s3batch.s3.store_clock import elapsed_seconds
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from s3batch.cache.local_chunks import LocalChunks

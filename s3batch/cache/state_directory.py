@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 
-from s3batch.errors import JobFailedError, JournalError
+from s3batch.base.errors import JobFailedError, JournalError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, PrivateFileError
-from s3batch.named_tuple import NamedTuple
 
 
 class StateDirectory(NamedTuple):

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EndpointError, JobFailedError, S3BatchError
 from s3batch.coordinator import stale_uploads
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
-from s3batch.errors import EndpointError, JobFailedError, S3BatchError
 from s3batch.executors.local import LocalExecutor, count_usable_cpus
 from s3batch.model import Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules

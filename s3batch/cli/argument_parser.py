@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import configargparse
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli.parser import CONFIG, ORDER, VALUELESS, ConfigFile, gather_values, switch_flag
-from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText
 from s3batch.settings.schema import Form, Setting, flag_of
 from s3batch.settings.table import TABLE, names_of_setting, taken_by

@@ -15,7 +15,7 @@ import json
 import tomllib
 from typing import Any
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.settings.parsing import unknown_name_error
 from s3batch.settings.schema import COMMANDS, LISTS, Form, Setting
 from s3batch.settings.table import TABLE, spellings_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from base64 import b64decode, b64encode
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.files import bounded
 from s3batch.settings.direction import NO_KEY
 from s3batch.settings.parsing import GivenText

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 
 _ENTRY = re.compile(
     r"""[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*[=][^\S\n]*

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 
 class CommandExamples(NamedTuple):

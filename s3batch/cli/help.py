@@ -10,7 +10,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from s3batch import units
+from s3batch.base import units
 from s3batch.cli.examples import EXAMPLES
 from s3batch.settings.parsing import unknown_name_error
 from s3batch.settings.schema import COMMANDS, Form, Setting, Topic, flag_of

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli import parser
 from s3batch.cli.positional import assign_words
-from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts

@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import Any, NoReturn, TextIO
 
 import s3batch
-from s3batch import errors
+from s3batch.base import errors
+from s3batch.base.errors import S3BatchError, SettingsError
 from s3batch.cli.dispatch import carry_out_command
 from s3batch.coordinator.signals import Interrupter, TerminatedError
-from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from s3batch import units
-from s3batch.errors import SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import units
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
 from s3batch.settings.table import GUARDS, TABLE, spellings_of, taken_by

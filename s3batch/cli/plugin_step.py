@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.settings.parsing import GivenText, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import Setting, variable_of
 from s3batch.settings.table import TABLE, names_of_setting, taken_by

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli.parser import ParsedArguments, empty_value_error
-from s3batch.errors import SettingsError
 from s3batch.settings.direction import is_in_s3
 from s3batch.settings.parsing import GivenText
 from s3batch.settings.table import TABLE, taken_by

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import SettingsError
 from s3batch.commands.explain_action import ObjectState, Verdict, explain_file, explain_orphan
 from s3batch.commands.explanation import (
     Explanation,
@@ -18,7 +19,6 @@ from s3batch.commands.explanation import (
     read_journal_facts,
 )
 from s3batch.coordinator import history
-from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import FILE
 from s3batch.objects.attribute_origins import explain_attributes

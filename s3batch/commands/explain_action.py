@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import UPLOAD, KnownContent, Operation, Reason
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects import compare
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import RemoteAttributes

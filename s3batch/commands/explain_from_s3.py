@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import SettingsError
 from s3batch.commands.explain_action import ObjectState, Verdict, explain_orphan
 from s3batch.commands.explain_fetch import describe_local_file, explain_fetch, explain_local_orphan
 from s3batch.commands.explain_transfer import explain_transfer
@@ -22,7 +23,6 @@ from s3batch.commands.explanation import (
     read_journal_facts,
 )
 from s3batch.coordinator import history
-from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.files.tree import TargetTree
 from s3batch.objects.attribute_origins import explain_attributes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EXIT_DONE, EndpointError, JournalError
 from s3batch.commands.explain_action import ObjectState, Verdict
 from s3batch.coordinator import journal_trust
-from s3batch.errors import EXIT_DONE, EndpointError, JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.reporting.publish import publish_document

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EXIT_DONE, EXIT_FAILED, SettingsError
 from s3batch.commands.jobs.find import find_jobs
 from s3batch.commands.jobs.show import choose_job, format_resume_line
 from s3batch.coordinator import journal_trust
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, SettingsError
 from s3batch.journal import Journal
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.reporting.head import complete_document

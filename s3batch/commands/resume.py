@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
+from s3batch.base.units import format_plural
 from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
 from s3batch.coordinator import history, journal_trust
-from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.journal import Journal
 from s3batch.model import KIN_OF_SYNC, Stage
 from s3batch.reporting.json_stream import Collected
@@ -15,7 +16,6 @@ from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
 from s3batch.settings.direction import Direction, find_direction, names_store
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import JournalError
+from s3batch.base.units import format_count, format_plural
 from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import StoppedError, watch_for_stop
-from s3batch.errors import JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Stage
@@ -36,15 +37,14 @@ from s3batch.reporting.json_stream import Rows, Spool
 from s3batch.reporting.run_report import RunReport
 from s3batch.s3 import permissions
 from s3batch.source.locate import require_listable_source
-from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.base.errors import S3BatchError
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
-    from s3batch.errors import S3BatchError
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.planner import Planner
     from s3batch.reporting.console import Output

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from s3batch.base.error_codes import Trait, select_codes
+from s3batch.base.errors import EndpointError
 from s3batch.coordinator.signals import DiskFullError, StoppedError
-from s3batch.error_codes import Trait, select_codes
-from s3batch.errors import EndpointError
 from s3batch.s3.faults import NOT_IMPLEMENTED
 from s3batch.worker.results import DAMAGED, DISK_FULL
 

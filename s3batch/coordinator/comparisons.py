@@ -12,8 +12,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import COMPARE, Work
-from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

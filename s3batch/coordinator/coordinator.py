@@ -16,6 +16,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EndpointError, JournalError, S3BatchError
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_plural
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
 from s3batch.coordinator.dispatcher import CARRIED, Dispatcher
 from s3batch.coordinator.judgement import KILLER, Judgement
@@ -25,9 +28,7 @@ from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import InterruptedJobError, StoppedError
-from s3batch.errors import EndpointError, JournalError, S3BatchError
 from s3batch.executors import collect_work_tags, count_outstanding
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     COMPARE,
     DELETE,
@@ -45,7 +46,6 @@ from s3batch.model import (
     read_deleted_rows,
 )
 from s3batch.plan.quirk_memory import QuirkMemory
-from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
 if TYPE_CHECKING:

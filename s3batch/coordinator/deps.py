@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE
 from s3batch.coordinator.dispatcher import ENOUGH, KEYS_OUT
-from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import DELETE_BATCH
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.coordinator.comparisons import Comparisons
 from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work, make_whole_work
 from s3batch.s3.requests import fits_xml
 

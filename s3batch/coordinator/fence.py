@@ -15,16 +15,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from s3batch.errors import EndpointError, SettingsError, SupersededError
+from s3batch.base.errors import EndpointError, SettingsError, SupersededError
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import parse_boolean
 from s3batch.model import Attributes
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.responses import etag_of
-from s3batch.units import parse_boolean
 from s3batch.worker.context import FenceMark
 from s3batch.worker.fence_check import NUMBER, read_fence_text
 

@@ -10,8 +10,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.coordinator.job_setup import open_journal
-from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal, TargetLock

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, S3BatchError
+from s3batch.base.errors import EXIT_DONE, EXIT_FAILED, S3BatchError
 from s3batch.model import Stage
 from s3batch.reporting.report import (
     EarlierJobs,

@@ -10,17 +10,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EXIT_FAILED, JournalError, SupersededError
 from s3batch.coordinator.signals import InterruptedJobError
-from s3batch.errors import EXIT_FAILED, JournalError, SupersededError
 from s3batch.model import JobState
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.publish import publish_run
 from s3batch.reporting.report import find_fail_on_reason, format_headline, make_report_document
 
 if TYPE_CHECKING:
+    from s3batch.base.errors import S3BatchError
     from s3batch.coordinator.job_description import Document, JobDescription
     from s3batch.coordinator.job_runner import JobRunner
-    from s3batch.errors import S3BatchError
     from s3batch.reporting.report import Counts
     from s3batch.reporting.run_report import RunReport
 

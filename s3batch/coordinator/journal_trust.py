@@ -16,8 +16,8 @@ import pwd
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import JournalError, SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import JournalError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings.direction import is_in_s3, names_store
 from s3batch.settings.schema import RESUMABLE, Topic
 from s3batch.settings.table import TABLE, Settings

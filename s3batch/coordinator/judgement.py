@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_plural
 from s3batch.coordinator.dispatcher import CARRIED
 from s3batch.coordinator.multipart import LOST
 from s3batch.coordinator.quarantine import read_result_tag
 from s3batch.coordinator.throttling import Throttling
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     DELETE,
     DONE,
@@ -29,7 +30,6 @@ from s3batch.model import (
 )
 from s3batch.s3.back_off import back_off
 from s3batch.s3.faults import SIGNED_OUT
-from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.coordinator.multipart_upload import MultipartUpload, PartSizes, TransferSizes
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     DOWNLOAD,
     TRANSFER,
@@ -32,7 +33,6 @@ from s3batch.model import (
     Work,
     is_streamed,
 )
-from s3batch.named_tuple import NamedTuple
 from s3batch.plan.decide import split_into_parts
 from s3batch.s3.faults import THROTTLED_STATUSES
 from s3batch.worker.results import COPY_REFUSED, UNSURVEYED

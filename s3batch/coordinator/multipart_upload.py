@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import (
     DOWNLOAD,
     TRANSFER,
@@ -18,7 +19,6 @@ from s3batch.model import (
     is_streamed,
     require_spec,
 )
-from s3batch.named_tuple import NamedTuple
 from s3batch.plan.decide import choose_part_size
 from s3batch.settings.s3_limits import COPY_LIMIT, PART_MINIMUM, PARTS_LIMIT
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
-from s3batch.errors import EXIT_FAILED, EXIT_TIME_IS_UP, S3BatchError
-from s3batch.units import format_duration
+from s3batch.base.errors import EXIT_FAILED, EXIT_TIME_IS_UP, S3BatchError
+from s3batch.base.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

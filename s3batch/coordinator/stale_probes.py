@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.objects.own_keys import PROBE
 from s3batch.s3 import requests
 from s3batch.s3.faults import RequestError

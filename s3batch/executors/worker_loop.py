@@ -15,6 +15,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.executors import Credit, Status, compute_work_weight
 from s3batch.executors.window_stretch import WindowStretch
 from s3batch.executors.worker_state import (
@@ -25,7 +26,6 @@ from s3batch.executors.worker_state import (
     FIRST_WORKS,
     KEYS_IN_FLIGHT,
 )
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport

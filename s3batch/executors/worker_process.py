@@ -20,8 +20,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.executors.messages import obey_message
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     WHOLE_OPERATION,
     FileToCompare,

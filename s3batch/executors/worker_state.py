@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import (
     DELETED,
     DOWNLOAD,
@@ -20,7 +21,6 @@ from s3batch.model import (
     Step,
     read_deleted_rows,
 )
-from s3batch.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections import deque

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Callable
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import BESIDE_JOURNAL
-from s3batch.named_tuple import NamedTuple
 
 _BESIDE_PLAN = re.compile(r"|\.new-[0-9]+")
 """Suffixes of the names beside a plan: the one under which it is written."""

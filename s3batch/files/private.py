@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
 
-from s3batch.errors import JournalError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import JournalError
+from s3batch.base.named_tuple import NamedTuple
 
 OWN_DIRECTORY = ".s3batch"
 """The name of s3batch's directory in a workspace; never uploaded, cached, restored or deleted."""

@@ -15,7 +15,7 @@ from operator import length_hint
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from s3batch.errors import JournalError, JournalTooNewError
+from s3batch.base.errors import JournalError, JournalTooNewError
 from s3batch.files import private
 from s3batch.journal import migrations, row_types
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits

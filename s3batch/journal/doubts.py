@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.transaction import Transaction
 from s3batch.model import KIN_OF_SYNC, Kind, Operation
-from s3batch.named_tuple import NamedTuple
 from s3batch.settings.s3_limits import PART_MINIMUM
 
 _MARGIN = 7.0

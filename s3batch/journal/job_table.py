@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from s3batch.errors import JournalError, SettingsError
+from s3batch.base.errors import JournalError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.database import Database, make_bindable
 from s3batch.model import KIN_OF_SYNC, JobState
-from s3batch.named_tuple import NamedTuple
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.facts import ObjectFacts

@@ -13,7 +13,7 @@ import socket
 import time
 from typing import Any
 
-from s3batch.errors import JournalError, JournalLockedError
+from s3batch.base.errors import JournalError, JournalLockedError
 from s3batch.files import private
 
 _TRIES = 5

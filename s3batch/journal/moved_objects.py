@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.objects import Objects
 from s3batch.journal.transaction import Transaction
-from s3batch.named_tuple import NamedTuple
 
 _MOST = 200
 """Objects of one size that are looked at."""

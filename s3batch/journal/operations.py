@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from s3batch.error_codes import Trait, select_codes
+from s3batch.base.error_codes import Trait, select_codes
 from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row, make_bindable
@@ -14,7 +15,6 @@ from s3batch.journal.operations import STAGES
 from s3batch.journal.row_spans import find_row_spans
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
-from s3batch.named_tuple import NamedTuple
 
 _IS_TOLD = "instr(detail, ':') BETWEEN 1 AND instr(detail, ' ')"
 _IS_COPY = "detail = 'copied ' || etag"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.model import ListedObject
-from s3batch.named_tuple import NamedTuple
 
 _PAGE = 1000
 _TABLES = (

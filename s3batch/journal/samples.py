@@ -6,10 +6,10 @@ work takes rows half as often: the picture gets coarser, never shorter.
 
 from __future__ import annotations
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database
 from s3batch.journal.transaction import Transaction
-from s3batch.named_tuple import NamedTuple
 
 _THIN_OUT = """
 DELETE FROM sample WHERE (job, at) IN (

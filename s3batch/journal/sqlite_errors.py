@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 from s3batch.files import private
 from s3batch.journal.row_types import Damage
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, State
-from s3batch.named_tuple import NamedTuple
 
 _COLUMNS = "kind, key, path, state, reason, size, bytes, seconds, attempts, code, status, error, request_id"
 _WORDS = {(kind.value, state.value) for kind in Kind for state in State}

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from s3batch import hashes
-from s3batch.errors import JournalLockedError, S3BatchError
+from s3batch.base import hashes
+from s3batch.base.errors import JournalLockedError, S3BatchError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal.lock import JournalLock, may_be_held
-from s3batch.named_tuple import NamedTuple
 from s3batch.settings.direction import format_place
 from s3batch.settings.endpoint_names import name_endpoint
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.rows import STATE_TEXT, decode_row_stamp, make_stamp_values
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
-from s3batch.named_tuple import NamedTuple
 
 _DEAD = "job.state IN ('done', 'superseded')"
 _STATE = {state.value: state for state in State}

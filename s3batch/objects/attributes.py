@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Attributes
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects import content_types
 from s3batch.objects.preserved import PRESERVABLE
 from s3batch.objects.star_glob import compile_star_glob, count_literals

@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, Reason, is_same_file
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects.acl import same_acl
 from s3batch.objects.headers import (
     BOOKKEEPING,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.checksums import NAMES, RunningChecksum
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_digests, multipart_etag, part_size_candidates

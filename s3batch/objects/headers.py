@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import quote, urlencode
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Attributes, KeptAttributes
-from s3batch.named_tuple import NamedTuple
 from s3batch.quirks import ACL, TAGS
 
 METADATA_PREFIX = "x-amz-meta-"

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

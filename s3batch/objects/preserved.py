@@ -14,7 +14,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from s3batch.errors import SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings.direction import format_place
 from s3batch.settings.table import Settings
 from s3batch.settings.texts import is_utf8

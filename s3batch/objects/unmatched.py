@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.units import format_count
 from s3batch.objects.attributes import PatternChoice
 from s3batch.objects.star_glob import count_literals
-from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

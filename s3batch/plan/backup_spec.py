@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.objects.own_keys import BACKUP_MARK
 from s3batch.settings.direction import S3_SCHEME, is_in_s3, parse_source_place
 from s3batch.settings.endpoint_names import may_be_one_endpoint

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import FILE
-from s3batch.named_tuple import NamedTuple
 from s3batch.plan.local_orphans import find_local_orphans, make_local_delete
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import Limit, parse_limit
 from s3batch.settings.table import Settings
-from s3batch.units import Limit, parse_limit
 
 
 class DeleteLimit(NamedTuple):

@@ -11,14 +11,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
+from s3batch.base.units import format_plural
 from s3batch.model import DELETE, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import MARKED_BY, OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.plain_keys import are_plain_keys
 from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.source.walk_record import CountedPaths, UnreadablePaths
-from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 
 if TYPE_CHECKING:

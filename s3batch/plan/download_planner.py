@@ -13,9 +13,9 @@ import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Kind, Operation, Reason, Result
-from s3batch.named_tuple import NamedTuple
 from s3batch.plan.blocked_downloads import BlockedObject
 from s3batch.plan.bulk_fetch import BulkFetchDecision
 from s3batch.plan.decide_download import decide_download, name_blocked

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.named_tuple import NamedTuple
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.settings.direction import S3Place, parse_source_place
 from s3batch.settings.schema import Topic

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.plan.spec import KEPT
 from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import is_in_s3

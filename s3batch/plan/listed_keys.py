@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from s3batch.errors import EndpointError, JobFailedError
+from s3batch.base.errors import EndpointError, JobFailedError
 from s3batch.model import ListedObject, Operation, Reason
 from s3batch.plan.empty_source import NONE_LISTED
 from s3batch.plan.planner import record_failures

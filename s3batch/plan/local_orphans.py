@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_plural
 from s3batch.files.own_files import find_own_files
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp, stamp_of
-from s3batch.named_tuple import NamedTuple
-from s3batch.units import format_plural
 from s3batch.worker.local_delete import encode_local_state
 
 if TYPE_CHECKING:

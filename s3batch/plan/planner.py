@@ -17,8 +17,9 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from s3batch.errors import JobFailedError
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.errors import JobFailedError
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_plural
 from s3batch.model import FILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
@@ -32,7 +33,6 @@ from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.source.walk_ahead import WalkAhead
 from s3batch.source.walk_record import WalkProblem
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.quirks import OVERRULED, WARNINGS, Quirk, QuirkKind, Quirks
 
 if TYPE_CHECKING:

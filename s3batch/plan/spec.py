@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch import hashes
-from s3batch.errors import SettingsError
+from s3batch.base import hashes
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Stage
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import KeyPaths
 from s3batch.objects.own_keys import OWN

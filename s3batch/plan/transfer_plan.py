@@ -13,8 +13,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Attributes, Kind, Operation, Reason, SourceObject, is_same_file, stamp_of_object
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects import compare
 from s3batch.objects.own_keys import is_own_key
 from s3batch.objects.unmatched import UnmatchedPatterns

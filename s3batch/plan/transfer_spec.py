@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from s3batch import hashes
+from s3batch.base import hashes
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import ObjectKeyPaths
 from s3batch.objects.redirects import parse_redirects

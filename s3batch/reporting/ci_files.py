@@ -7,11 +7,11 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.units import format_count, format_duration, format_size
 from s3batch.reporting.ci_outputs import append_text, replace_text
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.forms.markdown import render_markdown
 from s3batch.reporting.report_files import encode_report_text
-from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
-from s3batch.errors import EXIT_FAILED
+from s3batch.base.errors import EXIT_FAILED
 from s3batch.reporting.events import EventStream
 from s3batch.reporting.json_stream import Collected, iterate_document_text, iterate_line_text
 from s3batch.reporting.text import format_timestamp

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3batch import __version__
-from s3batch.errors import EXIT_BUG, INTERRUPTED
+from s3batch.base.errors import EXIT_BUG, INTERRUPTED
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output

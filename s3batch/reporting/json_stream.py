@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from typing import IO, Any
 
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 
 _IN_MEMORY = 1 << 20
 """Bytes that are kept before there is a file."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
-from s3batch.units import format_count, format_duration, format_plural, format_size
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.journal import Sample

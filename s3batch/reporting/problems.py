@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.reporting.json_stream import Spool
 from s3batch.s3 import permissions
 from s3batch.s3.faults import THROTTLED_STATUSES

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from s3batch.base.units import format_count, format_duration, format_size
 from s3batch.reporting.console import escape_line
-from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from tqdm import tqdm as Bar  # noqa: N812 - a progress bar

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import S3BatchError
+from s3batch.base.errors import S3BatchError
 from s3batch.reporting.head import complete_document
 from s3batch.reporting.run_report import RunReport
 from s3batch.settings.direction import STREAM

@@ -14,17 +14,17 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self
 
-from s3batch.errors import EXIT_JOURNAL
+from s3batch.base.errors import EXIT_JOURNAL
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_count, format_duration, format_plural, format_size
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
-from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.head import list_cache_paths
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.text import format_timestamp
 from s3batch.s3 import permissions
 from s3batch.settings.direction import format_place, is_in_s3
 from s3batch.settings.schema import ARCHIVE_COMMANDS
-from s3batch.units import format_count, format_duration, format_plural, format_size
 
 SHOWN = 50
 """Failures, and warnings, that people see of a job; the rest is in the journal."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.reporting.json_stream import iterate_document_text
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from s3batch.units import format_plural, format_size
+from s3batch.base.units import format_plural, format_size
 
 
 def format_date(seconds: float) -> str:

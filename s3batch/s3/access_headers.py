@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import MutableMapping
 
-from s3batch import hashes
+from s3batch.base import hashes
 
 _OF_OBJECT = "x-amz-server-side-encryption-customer-"
 _OF_SOURCE = "x-amz-copy-source-server-side-encryption-customer-"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.back_off import back_off
 from s3batch.s3.calls import catch_request_error, send_request

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of

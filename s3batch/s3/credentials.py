@@ -17,9 +17,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from s3batch.errors import EndpointError, S3BatchError, SettingsError
+from s3batch.base.errors import EndpointError, S3BatchError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.bounded import is_odd_file, read_regular_file
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3.back_off import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Part
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3.documents import (
     MalformedResponseError,
     bare_etag,

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 from xml.parsers import expat
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

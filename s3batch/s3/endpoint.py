@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import urlsplit
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.access_headers import AccessHeaders
 from s3batch.s3.bounds import RESPONSE_BOUNDS, ResponseBounds
 from s3batch.s3.requests import percent_encode

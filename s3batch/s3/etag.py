@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from s3batch import hashes
+from s3batch.base import hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

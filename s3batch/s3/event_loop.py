@@ -23,7 +23,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.gather import Gather, Gathering
 from s3batch.s3.head_forms import ExpectedHead
 from s3batch.s3.requests import Request

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from s3batch.error_codes import Trait, select_codes, select_statuses
-from s3batch.errors import S3BatchError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.error_codes import Trait, select_codes, select_statuses
+from s3batch.base.errors import S3BatchError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.clock import offset_of, retry_after
 from s3batch.s3.documents import decode_references
 

@@ -6,7 +6,7 @@ import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import ListedObject
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3.documents import (
     Document,
     MalformedResponseError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

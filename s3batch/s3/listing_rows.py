@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 _QUOTE = rb'(?:"|&quot;|&\#34;)'
 _BEGIN, _END = b"<Contents>", b"</Contents>"

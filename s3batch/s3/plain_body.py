@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from typing import TYPE_CHECKING
 
-from s3batch import hashes
+from s3batch.base import hashes
 from s3batch.s3.answer_forms import AnswerForm
 from s3batch.s3.plain_put import PlainPut
 from s3batch.s3.requests import put_object

@@ -13,8 +13,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3 import clock
 from s3batch.s3.request_heads import HEAD_END
 from s3batch.s3.requests import percent_encode

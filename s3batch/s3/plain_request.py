@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.bounds import SLOWEST
 from s3batch.s3.connection import JOIN_UP_TO
 from s3batch.s3.event_loop import Task

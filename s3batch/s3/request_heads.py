@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from s3batch import __version__, hashes
+from s3batch import __version__
+from s3batch.base import hashes
 from s3batch.s3 import clock
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, SignedForm, Signer, refuse_breaks
 

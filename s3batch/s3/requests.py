@@ -12,8 +12,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

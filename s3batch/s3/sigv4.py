@@ -11,8 +11,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     import hashlib

@@ -14,8 +14,8 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.calls import send_request

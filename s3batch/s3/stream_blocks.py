@@ -12,7 +12,7 @@ import select
 import threading
 from typing import Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.checksums import RunningChecksum
 from s3batch.settings.s3_limits import OBJECT_LIMIT, PART_MAXIMUM
 

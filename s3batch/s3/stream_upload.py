@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.back_off import back_off
 from s3batch.s3.checked_upload import CHECKSUM_WARNING, Checks, checksum_header, refuses_checksum

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from s3batch.error_codes import Trait, select_statuses
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.error_codes import Trait, select_statuses
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.documents import decode_references
 from s3batch.s3.faults import MALFORMED, TOO_LARGE, UNREACHABLE, RequestError
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3 import document_values, listing
 from s3batch.s3.documents import MalformedResponseError, parse_number
 from s3batch.s3.faults import (

@@ -13,8 +13,8 @@ import re
 import time
 from bisect import bisect_right
 
-from s3batch.named_tuple import NamedTuple
-from s3batch.units import parse_size
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import parse_size
 
 TIMETABLE_HINT = "write a size such as 10MiB, or a timetable such as '08:00,2MiB 19:00,50MiB sat,off'"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -15,8 +15,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings.endpoint_names import may_be_one_endpoint
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from s3batch import units
-from s3batch.errors import SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import units
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings import texts
 from s3batch.settings.schema import LISTS, Form, Setting, Topic
 

@@ -15,8 +15,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from s3batch.base.units import BOOLEAN_HINT, parse_boolean
 from s3batch.settings.texts import is_utf8
-from s3batch.units import BOOLEAN_HINT, parse_boolean
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings  # workers read rules, not settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 DEFAULT = "default"
 """The origin of a value that was not set."""
@@ -69,14 +69,14 @@ class Form(StrEnum):
     """The number of times a flag was given; ``true`` is 1."""
     INTEGER = "number"
     SIZE = "size"
-    """Bytes, see :func:`s3batch.units.parse_size`."""
+    """Bytes, see :func:`s3batch.base.units.parse_size`."""
     BANDWIDTH = "size, or timetable"
     """Bytes per second, or a text: see :mod:`s3batch.settings.bandwidth`."""
     DURATION = "duration"
-    """Seconds, see :func:`s3batch.units.parse_duration`."""
+    """Seconds, see :func:`s3batch.base.units.parse_duration`."""
     DAYS = "duration, plain numbers are days"
     LIMIT = "N or N%"
-    """Kept as text; :func:`s3batch.units.parse_limit` parses it."""
+    """Kept as text; :func:`s3batch.base.units.parse_limit` parses it."""
     LIST = "list"
     """Items between commas, a JSON list, or the flag several times."""
     KEYS = "list, a comma in an item is written as \\,"

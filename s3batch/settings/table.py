@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
-from s3batch import hashes
-from s3batch.errors import SettingsError
+from s3batch.base import hashes
+from s3batch.base.errors import SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.named_tuple import NamedTuple
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (

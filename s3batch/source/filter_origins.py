@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files import bounded
-from s3batch.named_tuple import NamedTuple
 from s3batch.source.filters import order_filters, read_pattern_file
 from s3batch.source.gitignore import Patterns, split_ignore_lines
 from s3batch.source.ignore_files import IGNORE_FILE

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files import bounded
-from s3batch.named_tuple import NamedTuple
 from s3batch.source.gitignore import Patterns, reaches_below, split_ignore_lines
 from s3batch.source.ignore_files import IgnoreFiles, is_ignore_file
 

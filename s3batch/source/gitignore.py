@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 _PIECE = r"(?s)\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>\]?[^\]]*)\]|(?P<text>.)"
 _SPECIAL_IN_SET = r"([\\\[^&~|])"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.files import bounded
 from s3batch.source.gitignore import Patterns, split_ignore_lines
 

@@ -16,8 +16,8 @@ import os
 import re
 import stat
 
-from s3batch.errors import JobFailedError, S3BatchError, SettingsError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import JobFailedError, S3BatchError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.settings.table import Settings
 from s3batch.source.gitignore import Patterns
 from s3batch.source.walk import WalkFilter

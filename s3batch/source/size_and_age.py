@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
-from s3batch.units import format_duration, format_size
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings

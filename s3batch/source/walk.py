@@ -27,11 +27,11 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.own_files import find_own_files
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
-from s3batch.named_tuple import NamedTuple
 from s3batch.source.walk_record import WalkProblem, WalkRecord
 
 if TYPE_CHECKING:

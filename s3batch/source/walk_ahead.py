@@ -20,8 +20,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from s3batch.errors import JobFailedError
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.errors import JobFailedError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.source.file_batch import FileBatch
 from s3batch.source.walk_record import CountedPaths, WalkProblem
 

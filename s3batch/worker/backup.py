@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.objects.acl import canned_acl
 from s3batch.objects.headers import OWN_HEADERS, RemoteAttributes, make_metadata_headers, make_tag_header
 from s3batch.s3 import requests

@@ -15,7 +15,7 @@ import types
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from s3batch import hashes
+from s3batch.base import hashes
 from s3batch.model import COMPARE, Result
 from s3batch.objects import compare
 from s3batch.objects.content_match import ContentEvidence, are_parts_same, compute_checksum

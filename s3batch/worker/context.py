@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch import hashes
-from s3batch.named_tuple import NamedTuple
+from s3batch.base import hashes
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
 from s3batch.s3.checked_upload import Checks

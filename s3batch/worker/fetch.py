@@ -14,7 +14,7 @@ import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.files.beneath import write_all
 from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, add_stamp, good_result, has_stamp, stamp_of
 from s3batch.objects.content_match import ContentEvidence, is_same_content

@@ -15,7 +15,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.files.tree import TargetTree, mode_of_replaced, set_times, sync_file_system
 from s3batch.model import MISSING, Result, stamp_of
 from s3batch.objects.preserved import decode_preserved

@@ -11,7 +11,7 @@ from s3batch.archive import unpack_chunk as unpack
 from s3batch.archive import zstd
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
 
 

@@ -12,8 +12,8 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import is_inside, is_safe_name, parse_roots
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.archive.validate import Limits
+from s3batch.base.errors import ArchiveError, SettingsError
 from s3batch.cache.signature import is_signed, sign_manifest
-from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
 

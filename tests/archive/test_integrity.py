@@ -3,7 +3,7 @@
 import zstandard
 
 from s3batch.archive.manifest_codec import decode_manifest
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from tests.archive import cycle
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3batch.base.errors import SettingsError
 from s3batch.cache import object_keys
 from s3batch.cache.object_keys import BuildIdentity, RestoreCandidate, scopes_of_build
-from s3batch.errors import SettingsError
 
 HERE = {"owner": "octo", "repo": "hello"}
 

@@ -18,7 +18,7 @@ from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.scan import scan_tree
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import Limits
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import fill, noise, snapshot
 

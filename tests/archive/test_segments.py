@@ -21,7 +21,7 @@ from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import is_inside, is_safe_name
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.archive.validate import Limits
-from s3batch.errors import ArchiveError
+from s3batch.base.errors import ArchiveError
 
 ENTRIES = 83_000
 FEWER = 12_000

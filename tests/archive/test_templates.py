@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3batch.base.errors import SettingsError
 from s3batch.cache.key_template import go_arch, go_os, render_key
-from s3batch.errors import SettingsError
 from tests.archive.cycle import fill
 
 FACTS = {

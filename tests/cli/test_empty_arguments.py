@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import s3batch
+from s3batch.base.errors import SettingsError
 from s3batch.cli import parser
-from s3batch.errors import SettingsError
 from s3batch.settings.schema import COMMANDS, Form
 from s3batch.settings.table import GUARDS, TABLE, taken_by
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.coordinator import history
-from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock, target_lock
 from s3batch.journal.outcomes import Outcomes
 from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Stage

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from s3batch.base.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.commands.jobs.list import list_jobs
 from s3batch.commands.jobs.prune import prune_jobs
 from s3batch.commands.jobs.show import run_show
-from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State
 from s3batch.reporting.console import Output

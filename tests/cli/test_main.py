@@ -163,7 +163,7 @@ def test_the_other_commands_have_help_too(call, command):
         pytest.param(["sync", "a", "s3://b", "--recursive"], {}, "sync takes no --recursive; leave it out: a directory is "
                      "always sent with everything below it", id="a flag that is not needed"),
         pytest.param(["sync", "-x"], {}, "there is no flag -x; see s3batch --help", id="a letter nobody knows"),
-        pytest.param(["sync", "--workers"], {}, "argument --workers: expected one argument; see s3batch sync --help",
+        pytest.param(["sync", "--workers"], {}, "argument --workers: expected one argument; write --workers=VALUE if the value begins with '-', or see s3batch sync --help",
                      id="a flag without its value"),
         pytest.param(["sync", "--workers", "many"], {}, "workers cannot be 'many' (from --workers); write a whole number",
                      id="a wrong value"),

@@ -51,7 +51,7 @@ def test_a_second_signal_while_python_imports_ends_it_at_once(tmp_path):
         "import os, sys\n"
         "class Sends:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name in ('s3batch.cli', 's3batch.errors'):\n            os.kill(os.getpid(), 15)\n"
+        "        if name in ('s3batch.cli', 's3batch.base.errors'):\n            os.kill(os.getpid(), 15)\n"
         "sys.meta_path.insert(0, Sends())\n"
     )
     environ = program.clean_environment(tmp_path)

@@ -70,5 +70,5 @@ def test_little_is_imported_before_signals_are_handled() -> None:
     script = "import sys; before = set(sys.modules); import s3batch.__main__; print(*sorted(set(sys.modules) - before))"
     ran = subprocess.run([sys.executable, "-S", "-c", script], text=True, capture_output=True, check=True, cwd=_ROOT)
 
-    assert not set(ran.stdout.split()) & {"typing", "re", "contextlib", "s3batch.cli", "s3batch.errors"}
+    assert not set(ran.stdout.split()) & {"typing", "re", "contextlib", "s3batch.cli", "s3batch.base.errors"}
     assert "s3batch.__main__" in ran.stdout

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli import loading
-from s3batch.errors import SettingsError
 from s3batch.settings.schema import Form
 from s3batch.settings.table import TABLE
 from tests.rig import program

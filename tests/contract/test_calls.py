@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.objects.acl import acl_matches
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from s3batch.base.errors import EndpointError, JobFailedError
 from s3batch.commands.sync.cloudfront import connect_cloudfront, invalidate_paths
-from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3.credentials import connect_to_bucket
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply

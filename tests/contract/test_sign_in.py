@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import connect_to_bucket

@@ -26,7 +26,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from s3batch.failpoints import NAMES
+from s3batch.base.failpoints import NAMES
 from tests.crash import copy_storm, download_storm
 from tests.crash.scene import MIB, Scene, acknowledged, make_scene, workers_of
 from tests.crash.storm_run import break_network, expect_writes_late, hold_up, run_once, say, send_signal

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from s3batch.failpoints import NAMES
+from s3batch.base.failpoints import NAMES
 from tests.archive.cycle import snapshot
 from tests.crash.cache_scene import (
     CacheScene,

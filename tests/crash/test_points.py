@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from s3batch.failpoints import NAMES
+from s3batch.base.failpoints import NAMES
 from tests.crash.scene import Scene
 
 COORDINATOR = (

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from s3batch.base.errors import JournalLockedError
 from s3batch.cache.path_lock import PathLock
-from s3batch.errors import JournalLockedError
 from tests.plugins.caching import Pipeline
 from tests.rig import program
 from tests.rig.faults import Delay

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.model import ListedObject
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from s3batch.base.errors import EndpointError
 from s3batch.commands.doctor.run import run_doctor
-from s3batch.errors import EndpointError
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 from tests.rig import program

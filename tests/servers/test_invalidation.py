@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
+from s3batch.base.errors import JobFailedError
 from s3batch.commands.sync.cloudfront import connect_cloudfront, invalidate_paths
-from s3batch.errors import JobFailedError
 from tests.rig.distributions import make_distribution
 from tests.rig.servers import Server
 

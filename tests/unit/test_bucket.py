@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.s3 import bucket as module
 from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket

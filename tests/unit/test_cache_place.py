@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import JobFailedError
 from s3batch.cache import state_directory
-from s3batch.errors import JobFailedError
 
 
 @pytest.fixture

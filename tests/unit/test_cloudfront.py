@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from s3batch.base.errors import JobFailedError
 from s3batch.commands.sync.cloudfront import (
     BATCHES,
     PATHS_A_REQUEST,
@@ -16,7 +17,6 @@ from s3batch.commands.sync.cloudfront import (
     plan_invalidations,
     wildcard_path,
 )
-from s3batch.errors import JobFailedError
 
 
 class CloudFront:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from s3batch.base.errors import JournalError
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
-from s3batch.errors import JournalError
 from s3batch.executors import Credit, PollResult, Status, WorkerState, collect_work_tags
 from s3batch.journal import Journal
 from s3batch.model import (

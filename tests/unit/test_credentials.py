@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from s3batch.errors import EndpointError, SettingsError
+from s3batch.base.errors import EndpointError, SettingsError
 from s3batch.s3 import credentials as client
 from s3batch.s3.credentials import Login, connect_to_bucket
 from s3batch.s3.sigv4 import Credentials

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.executors import Status, compute_work_weight
 from s3batch.executors.dask import cluster as dask
 from s3batch.executors.dask import hosted_worker

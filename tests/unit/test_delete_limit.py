@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.settings.table import Settings
 

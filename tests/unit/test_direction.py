@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.objects.target import Target
 from s3batch.plan.backup_spec import parse_backup
 from s3batch.settings.direction import (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from s3batch import errors
+from s3batch.base import errors
 from s3batch.cli import loading
 from s3batch.cli import main as program
 from s3batch.commands.doctor.findings import RequestOutcome

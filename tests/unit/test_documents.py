@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 from s3batch.reporting.console import Output
 from s3batch.reporting.json_stream import Collected, Rows, Spool, iterate_document_text
 

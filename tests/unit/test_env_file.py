@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli import env_file
-from s3batch.errors import SettingsError
 
 
 @pytest.mark.parametrize(

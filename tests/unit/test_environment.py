@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import EndpointError, S3BatchError
 from s3batch.cli import main
-from s3batch.errors import EndpointError, S3BatchError
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import SIGN_IN_GRACE, connect_to_bucket

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.base.error_codes import Trait, select_codes, select_statuses
 from s3batch.coordinator.multipart import CHANGED
-from s3batch.error_codes import Trait, select_codes, select_statuses
 from s3batch.plan.planner import OVERSIZED
 from s3batch.s3.faults import MALFORMED, Fault
 from s3batch.worker.results import COPY_REFUSED, DRIFTED

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli.loading import settings_of
-from s3batch.errors import SettingsError
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
 

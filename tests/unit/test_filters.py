@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
 

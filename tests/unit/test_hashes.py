@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from s3batch import hashes
+from s3batch.base import hashes
 
 SCRIPT = """
 import sys
-from s3batch import hashes
+from s3batch.base import hashes
 before = "hashlib" in sys.modules
 digests = [hashes.{name}({data}).hexdigest() for _ in range({times})]
 print(before, "hashlib" in sys.modules, len(set(digests)), digests[-1])

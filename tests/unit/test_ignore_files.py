@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
 from s3batch.source.ignore_files import IGNORE_FILE, IgnoreFiles

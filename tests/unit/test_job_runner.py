@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from s3batch.base.errors import EndpointError, JobFailedError, JournalError, SupersededError
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import InterruptedJobError, Signals
-from s3batch.errors import EndpointError, JobFailedError, JournalError, SupersededError
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.reporting.console import Output

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
+from s3batch.base.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
 from s3batch.journal import Journal
 from s3batch.journal.database import open_database
 from s3batch.journal.limits import JournalLimits
@@ -462,7 +462,7 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(path):
 
 FILL = """
 import resource, signal, sys
-from s3batch.errors import JournalError
+from s3batch.base.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

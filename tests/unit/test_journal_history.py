@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import JournalError, SettingsError
+from s3batch.base.errors import JournalError, SettingsError
 from s3batch.journal import Journal
 from s3batch.journal.limits import JournalLimits
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State

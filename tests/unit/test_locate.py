@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from s3batch.errors import JobFailedError, SettingsError
+from s3batch.base.errors import JobFailedError, SettingsError
 from s3batch.settings.table import Settings
 from s3batch.source import locate
 from s3batch.source.filters import Selection

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from s3batch.base.errors import INTERRUPTED
 from s3batch.coordinator.signals import (
     GRACE,
     DeadlineError,
@@ -16,7 +17,6 @@ from s3batch.coordinator.signals import (
     stop_by_event,
     watch_for_stop,
 )
-from s3batch.errors import INTERRUPTED
 from s3batch.settings.table import Settings
 from tests.rig.waiting import wait_until
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.settings import pattern_maps
 from s3batch.settings.table import Settings
 

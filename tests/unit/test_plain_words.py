@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli import parser
-from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText
 from s3batch.settings.schema import COMMANDS, Form, flag_of
 from s3batch.settings.table import TABLE, spellings_of, taken_by

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.commands.plans.plan_file import PlanWriter, read_plan
-from s3batch.errors import SettingsError
 from s3batch.model import Kind, ListedObject, Operation, Reason, SourceObject, Stage, Stamp
 from s3batch.plan.download_row_check import DownloadRowCheck, PlannedDownloadCheck
 from s3batch.plan.download_spec import DownloadSpec

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.base.units import format_size
 from s3batch.journal import Sample
 from s3batch.reporting.plots import Bar, make_curves, make_histogram
-from s3batch.units import format_size
 
 
 def sampled(*counts: tuple[float, int]) -> list[Sample]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import s3batch
-from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError
+from s3batch.base.errors import EXIT_JOURNAL, JournalError, JournalLockedError
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES, PrivateFileError
 from s3batch.journal import Journal
@@ -253,7 +253,7 @@ LISTED = {
     "source/locate.py": ("os.open",),  # the source, to see whether it may be read
     "source/reader.py": ("os.open",),  # the source
     "files/opener.py": ("open", "os.open"),  # the same
-    "failpoints.py": ("os.open",),  # a file of the test suite
+    "base/failpoints.py": ("os.open",),  # a file of the test suite
     "source/walk_ahead.py": ("open",),  # a pipe that is open already
     "executors/dask/target_check.py": ("os.fdopen",),  # what files/tree.py has opened
     "executors/local.py": ("mmap.mmap", "tempfile"),  # memory shared with a worker, in a file without a name

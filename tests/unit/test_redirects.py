@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.objects import redirects
 from s3batch.objects.redirects import Redirect
 from s3batch.settings.table import Settings

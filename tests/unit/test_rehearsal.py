@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import JournalError, JournalLockedError, SettingsError
+from s3batch.base.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal, migrations
 from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp

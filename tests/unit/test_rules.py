@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.model import Attributes
 from s3batch.objects.attributes import AttributeRules, list_extensions
 from s3batch.settings.table import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli.loading import settings_of
-from s3batch.errors import SettingsError
 from s3batch.source.filters import Selection
 from s3batch.source.size_and_age import FileLimits
 from s3batch.source.walk import walk_source

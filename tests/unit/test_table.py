@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from s3batch.errors import SettingsError
+from s3batch.base.errors import SettingsError
 from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.parsing import (
     GivenText,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.base.errors import SettingsError
 from s3batch.commands.sync.transfer_job import BegunListing
-from s3batch.errors import SettingsError
 from s3batch.model import (
     Attributes,
     Kind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch import units
+from s3batch.base import units
 
 MIB = 1 << 20
 

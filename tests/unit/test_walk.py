@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
 from s3batch.source.size_and_age import FileLimits
 from s3batch.source.walk import Walk, walk_source

@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
 from s3batch.executors.fork import Fork
 from s3batch.model import LocalFile
 from s3batch.source.filters import Selection

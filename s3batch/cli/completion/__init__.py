@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from s3batch.base.errors import SettingsError
 from s3batch.cli.completion.bash import format_bash_completion
 from s3batch.cli.completion.fish import format_fish_completion
 from s3batch.cli.completion.words import SHELLS
 from s3batch.cli.completion.zsh import format_zsh_completion
-from s3batch.errors import SettingsError
 
 _FORMATS = {"bash": format_bash_completion, "zsh": format_zsh_completion, "fish": format_fish_completion}
 

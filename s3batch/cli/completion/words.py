@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.cli.help import FLAGLESS, metavar_of
-from s3batch.named_tuple import NamedTuple
 from s3batch.settings.schema import COMMANDS, Form, Setting, flag_of
 from s3batch.settings.table import names_of_setting, taken_by
 

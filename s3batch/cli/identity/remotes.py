@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 _SCP = re.compile(
     r"(?:[^/@:]+@)?(?:\[(?P<bracketed>[^\]/]+)\]|(?P<host>[^/@:\[\]]{2,})):(?P<path>[^:].*|)\Z", re.DOTALL

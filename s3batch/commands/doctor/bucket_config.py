@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from s3batch.named_tuple import NamedTuple
-from s3batch.units import format_plural
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

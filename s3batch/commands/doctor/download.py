@@ -10,9 +10,9 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import S3BatchError
 from s3batch.commands.doctor.findings import Fact, RequestCheck, RequestOutcome
 from s3batch.commands.doctor.visit import Visit, publish_findings
-from s3batch.errors import S3BatchError
 from s3batch.files.tree import TargetTree
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.target import Target

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
+from s3batch.base.units import format_duration
 from s3batch.commands.doctor.bucket_config import parse_lifecycle, parse_lock, parse_versioning
 from s3batch.commands.doctor.visit import Visit
 from s3batch.s3 import permissions
 from s3batch.s3.requests import Request
-from s3batch.units import format_duration
 
 _SKEW_WORTH_A_WORD = 60.0
 """Seconds. S3 refuses requests signed more than 15 minutes off; s3batch corrects its clock by the store's Date."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EXIT_DONE, EXIT_FAILED
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.reporting.text import format_table
 from s3batch.s3 import permissions
 

@@ -11,9 +11,9 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.checksums import checksum_of

@@ -14,9 +14,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import JournalError
 from s3batch.commands.doctor.checks import run_checks
 from s3batch.commands.doctor.visit import Visit, publish_findings
-from s3batch.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.plan import quirk_memory
 from s3batch.s3.bucket import Bucket

@@ -17,15 +17,15 @@ import os
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch.coordinator import journal_trust
-from s3batch.errors import (
+from s3batch.base.errors import (
     JournalError,
 )
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.coordinator import journal_trust
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Job, Journal
 from s3batch.model import JobState, State
-from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.text import format_timestamp
 from s3batch.settings.direction import format_place
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import (
+    EXIT_DONE,
+)
+from s3batch.base.units import format_count
 from s3batch.commands.jobs.find import (
     FoundJob,
     find_jobs,
@@ -12,12 +16,8 @@ from s3batch.commands.jobs.find import (
     job_facts,
     journal_places,
 )
-from s3batch.errors import (
-    EXIT_DONE,
-)
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_table
-from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import find_jobs, find_journals
-from s3batch.commands.jobs.show import choose_job
-from s3batch.coordinator import journal_trust
-from s3batch.errors import (
+from s3batch.base.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_SETTINGS,
@@ -23,13 +20,16 @@ from s3batch.errors import (
     S3BatchError,
     SettingsError,
 )
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_plural
+from s3batch.commands.jobs.find import find_jobs, find_journals
+from s3batch.commands.jobs.show import choose_job
+from s3batch.coordinator import journal_trust
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
-from s3batch.named_tuple import NamedTuple
 from s3batch.reporting.publish import publish_document
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output

@@ -6,6 +6,11 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import (
+    EXIT_DONE,
+    SettingsError,
+)
+from s3batch.base.units import format_count, format_duration, format_size
 from s3batch.commands.jobs.find import (
     DEAD,
     RUNNING,
@@ -16,10 +21,6 @@ from s3batch.commands.jobs.find import (
     job_facts,
 )
 from s3batch.coordinator import journal_trust
-from s3batch.errors import (
-    EXIT_DONE,
-    SettingsError,
-)
 from s3batch.journal import Entry, Journal
 from s3batch.model import State
 from s3batch.plan import quirk_memory
@@ -27,7 +28,6 @@ from s3batch.reporting import report
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_amount, format_date, format_table
 from s3batch.s3 import permissions
-from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,13 +12,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from s3batch.base.errors import SettingsError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.commands.plans.drifts import fail_drifted_deletes
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator import journal_trust, stale_uploads
-from s3batch.errors import SettingsError
-from s3batch.failpoints import reach_failpoint
 from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import JobState, Stage
 from s3batch.plan import quirk_memory

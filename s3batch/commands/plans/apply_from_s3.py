@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import JobFailedError
 from s3batch.commands.plans.apply import ApplyJob, announce_plan, enter_again, enter_plan
 from s3batch.commands.plans.drifts import fail_drifted_deletes
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.download import DownloadJob, begin_download, begin_download_row
 from s3batch.commands.sync.transfer_job import TransferJob
-from s3batch.errors import JobFailedError
 from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import Stage, stamp_of
 from s3batch.plan.download_row_check import PlannedDownloadCheck

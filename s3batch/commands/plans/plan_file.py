@@ -18,7 +18,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import JobFailedError, JournalError, SettingsError
+from s3batch.base.errors import JobFailedError, JournalError, SettingsError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import PrivateFileError, open_private_file
 from s3batch.journal.specs import decode_spec, encode_spec
 from s3batch.model import (
@@ -32,7 +33,6 @@ from s3batch.model import (
     SourceObject,
     Stamp,
 )
-from s3batch.named_tuple import NamedTuple
 from s3batch.worker.delete_check import modified_ns
 
 if TYPE_CHECKING:

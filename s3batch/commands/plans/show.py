@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EXIT_DONE, SettingsError
+from s3batch.base.units import format_plural
 from s3batch.commands.plans.plan_file import read_plan
-from s3batch.errors import EXIT_DONE, SettingsError
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.publish import publish_document
 from s3batch.settings.direction import format_place
-from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from s3batch.base.errors import DeclinedError, SupersededError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.commands.sync.cluster import open_source_cluster
 from s3batch.coordinator import history, journal_trust
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import watch_for_stop
-from s3batch.errors import DeclinedError, SupersededError
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState
 from s3batch.plan.spec import SyncSpec
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import JobFailedError
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.errors import JobFailedError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.s3.permissions import missing_permissions, permission_sentence
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
+from s3batch.base.errors import DeclinedError, JobFailedError, S3BatchError
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
-from s3batch.errors import DeclinedError, JobFailedError, S3BatchError
 from s3batch.model import Kind, Operation, Result
 from s3batch.plan import deletes
 from s3batch.reporting import ci_outputs

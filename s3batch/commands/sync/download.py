@@ -15,6 +15,9 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
+from s3batch.base.errors import DeclinedError, EndpointError, JobFailedError
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_count, format_plural
 from s3batch.commands.sync.cluster import build_cluster_executor, open_target_cluster
 from s3batch.commands.sync.direction_job import DirectionJob, refuse_one_object
 from s3batch.coordinator import history
@@ -22,8 +25,6 @@ from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import build_local_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import DiskFullError, watch_for_stop
-from s3batch.errors import DeclinedError, EndpointError, JobFailedError
-from s3batch.failpoints import reach_failpoint
 from s3batch.files.private import PrivateFileError
 from s3batch.files.tree import TEMPORARY, TargetTree
 from s3batch.model import JobState, Kind, Operation, Stage
@@ -41,16 +42,15 @@ from s3batch.plan.listed_keys import ListedKeys
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
 from s3batch.s3 import permissions
 from s3batch.settings.direction import settings_of_source
-from s3batch.units import format_count, format_plural
 from s3batch.worker import fetch
 from s3batch.worker.context import Brief, LocalTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from s3batch.base.errors import S3BatchError
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
-    from s3batch.errors import S3BatchError
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output

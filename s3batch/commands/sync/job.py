@@ -17,15 +17,16 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EndpointError, JobFailedError
+from s3batch.base.failpoints import reach_failpoint
+from s3batch.base.units import format_count
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_probes, stale_uploads
 from s3batch.coordinator.job_setup import build_local_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.multipart_upload import TransferSizes
-from s3batch.errors import EndpointError, JobFailedError
 from s3batch.executors.local import start_beside
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
@@ -34,7 +35,6 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.source.locate import require_listable_source
-from s3batch.units import format_count
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.failpoints import reach_failpoint
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.journal import Doubt
 from s3batch.model import Kind, Stage
 from s3batch.plan import late_requests, quirk_memory

@@ -15,6 +15,7 @@ from __future__ import annotations
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EndpointError
 from s3batch.commands.sync.manifest_format import (
     DamagedManifestError,
     encode_object_manifest,
@@ -23,7 +24,6 @@ from s3batch.commands.sync.manifest_format import (
     parse_fact_rows,
     read_rows,
 )
-from s3batch.errors import EndpointError
 from s3batch.journal.facts import make_known_object
 from s3batch.model import Attributes
 from s3batch.objects.headers import make_put_headers

@@ -10,10 +10,10 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.errors import DeclinedError, JobFailedError
+from s3batch.base.errors import DeclinedError, JobFailedError
+from s3batch.base.units import format_count
 from s3batch.model import UPLOAD, Operation, Stage
 from s3batch.plan import deletes
-from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import JobFailedError, SettingsError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.coordinator import history, stale_uploads
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import choose_bandwidth
 from s3batch.coordinator.signals import watch_for_stop
-from s3batch.errors import JobFailedError, SettingsError
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Kind, Operation, Reason, Result, State
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import make_put_headers

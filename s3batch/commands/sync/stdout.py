@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EXIT_DONE, JobFailedError, S3BatchError
+from s3batch.base.units import format_duration, format_size
 from s3batch.commands.sync.stdin_job import refuse_settings_of_trees
 from s3batch.coordinator.job_setup import choose_bandwidth
 from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
-from s3batch.errors import EXIT_DONE, JobFailedError, S3BatchError
 from s3batch.model import JobState
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.reporting.publish import publish_document
@@ -29,7 +30,6 @@ from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.gather import capture_outcome
 from s3batch.s3.responses import etag_of, raise_for_status
 from s3batch.settings.direction import parse_source_place, settings_of_source
-from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output

@@ -13,10 +13,11 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EndpointError, JobFailedError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import refuse_one_object
 from s3batch.commands.sync.job import SyncJob
-from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import (
     Kind,
     Operation,
@@ -27,7 +28,6 @@ from s3batch.model import (
     is_streamed,
     stamp_of_object,
 )
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects.fetched_proof import ContentProof
 from s3batch.objects.own_keys import is_own_key
 from s3batch.plan import quirk_memory

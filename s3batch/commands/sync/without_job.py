@@ -10,7 +10,7 @@ from s3batch.reporting.head import find_source_of_sync
 from s3batch.reporting.publish import publish_document
 
 if TYPE_CHECKING:
-    from s3batch.errors import S3BatchError
+    from s3batch.base.errors import S3BatchError
     from s3batch.journal import Journal
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings

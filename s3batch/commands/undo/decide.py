@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.model import Kind, Operation, Reason, RestoreSpec, Stage, Stamp
-from s3batch.named_tuple import NamedTuple
 from s3batch.objects.compare import LISTING_GRAIN
 from s3batch.worker.delete_check import modified_ns
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s3batch.base.errors import EndpointError, SettingsError
+from s3batch.base.failpoints import reach_failpoint
 from s3batch.commands.jobs.find import find_jobs
 from s3batch.commands.jobs.show import choose_job
 from s3batch.commands.plans.apply import ApplyJob, begin_again
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.undo.decide import ChangedSinceError, UndoFacts, decide_undo
 from s3batch.coordinator import journal_trust
-from s3batch.errors import EndpointError, SettingsError
-from s3batch.failpoints import reach_failpoint
 from s3batch.model import KIN_OF_SYNC, Kind, Operation, Reason, RestoreSpec, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.backup_spec import parse_backup

@@ -11,7 +11,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import EndpointError
+from s3batch.base.errors import EndpointError
 from s3batch.model import Attributes
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.backup_spec import parse_backup

@@ -13,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.errors import EXIT_DONE, SettingsError
+from s3batch.base.units import format_plural, format_size
 from s3batch.commands.jobs.find import find_jobs
-from s3batch.errors import EXIT_DONE, SettingsError
 from s3batch.objects.own_keys import BACKUP_MARK
 from s3batch.objects.target import Target
 from s3batch.plan.backup_spec import BackupSpec
@@ -23,7 +24,6 @@ from s3batch.reporting.text import format_date
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.settings.schema import DEFAULT
-from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

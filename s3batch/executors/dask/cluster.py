@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
-from s3batch.errors import EndpointError, SettingsError
+from s3batch.base.errors import EndpointError, SettingsError
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.target_check import ViewAnswer
 

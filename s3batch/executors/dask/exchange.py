@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.executors.dask.source_check import FileSample
 from s3batch.executors.dask.target_check import TargetProbe
 from s3batch.executors.worker_process import pack_results
 from s3batch.executors.worker_state import CURRENT
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3.tally import EMPTY_TALLY
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.errors import JobFailedError
+from s3batch.base.errors import JobFailedError
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.executors import SILENCE, PollResult, Status, WorkerState, format_hang_warning
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.cluster import accompany_worker
@@ -29,7 +30,6 @@ from s3batch.executors.dask.exchange import ExchangeRequest, ExchangeResponse, S
 from s3batch.executors.dask.target_check import ViewAnswer
 from s3batch.executors.messages import MessagingExecutor
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
-from s3batch.named_tuple import NamedTuple
 from s3batch.s3.tally import Tally
 
 if TYPE_CHECKING:

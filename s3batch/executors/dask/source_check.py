@@ -11,9 +11,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.opener import Opener, require_regular_file
 from s3batch.model import Stamp, is_same_file, stamp_of
-from s3batch.named_tuple import NamedTuple
 from s3batch.settings.direction import is_in_s3
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import secrets
 import socket
 from contextlib import suppress
 
+from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.beneath import write_all
 from s3batch.files.tree import TEMPORARY, TargetTree
-from s3batch.named_tuple import NamedTuple
 
 _MOST = 256
 """Bytes of a probe."""

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.units import format_count, format_duration, format_size
 from s3batch.model import JobState
-from s3batch.named_tuple import NamedTuple
 from s3batch.reporting import plots
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.problems import Problem
-from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.journal import OperationRow

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.units import format_count, format_duration, format_plural, format_size
 from s3batch.model import JobState
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.problems import Problem
-from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.reporting.run_report import RunReport

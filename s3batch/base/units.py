@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from s3batch.named_tuple import NamedTuple
+from s3batch.base.named_tuple import NamedTuple
 
 _POWERS = "kmgtp"
 _SIZE = r"(?i)([0-9][0-9_]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*(?:([kmgtp])(i?b)?|b)?(?:/s)?"
