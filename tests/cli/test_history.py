@@ -466,7 +466,7 @@ def test_keys_in_doubt_share_the_pages_of_a_listing(sync, call, store, workspace
     deletes = [each for each in store.requests if each.name == "DeleteObject"]
     assert len(deletes) == 100
     after_deletes = [each.name for each in store.requests[store.requests.index(deletes[-1]) :]]
-    assert after_deletes.count("ListObjectsV2") == 2, "the job's own listing, and one page for all keys in doubt"
+    assert after_deletes.count("ListObjectsV2") == 3, "the job's own, one page for all keys in doubt, one for probes"
 
 
 def test_deletes_that_had_failed_go_together_again(sync, call, store, workspace):

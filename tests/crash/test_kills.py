@@ -143,7 +143,7 @@ def test_a_source_that_is_empty_after_a_kill_deletes_nothing_more(small_scene: S
     orphans = [f"{PREFIX}orphan/{number:04d}" for number in range(5)]
     for key in orphans:
         scene.bucket.put(key, b"orphan")
-    killed = scene.sync(crash_at="deleting")
+    killed = scene.sync(crash_at="added:5")  # the deletes are added last, and no worker has them yet
     away = scene.tree.rename(scene.tree.with_name("away"))  # a disk that is not mounted
     scene.tree.mkdir()
 
