@@ -49,7 +49,7 @@ _LEAD_MOST = 0.5
 """The same at most, on a machine with much else to do."""
 _MOST_AHEAD = 512
 _GROWTH = 4
-"""So many times as large the window is at most by the time that work comes which is asked for now."""
+"""The window may grow by this factor until the work arrives that is asked for now."""
 _MOST_PARKED = 512
 """Coroutines that wait for the disk while others are begun. If the worker dies, each is tried again alone."""
 _MEASURE_EVERY = 0.1

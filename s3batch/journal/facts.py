@@ -179,7 +179,11 @@ class ObjectFacts:
             if facts and self._listing.record_first(objects, {row[0]: row for row in facts}):
                 return
             self._objects.record_listing(objects)
-            self.take_facts([(row[0], make_known_object(row)) for row in facts])
+            self.take_rows(facts)
+
+    def take_rows(self, facts: Sequence[FactRow]) -> None:
+        """Take over facts as :meth:`take_facts` does."""
+        self.take_facts([(row[0], make_known_object(row)) for row in facts])
 
     def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""

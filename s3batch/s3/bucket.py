@@ -121,7 +121,8 @@ class Bucket:
     async def send(self, request: Request, tries: int = 0) -> Response:
         """Return the answer to ``request`` once it is no passing fault: ok, or a refusal for the caller.
 
-        ``tries`` at most, instead of the bucket's; 0 leaves it at those. Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
+        It is tried ``tries`` times at most; 0 stands for the bucket's own limit. Raises :class:`EndpointError` if the store
+        cannot be reached or refuses the sign-in.
         """
         attempt = throttles = 0
         while True:

@@ -112,7 +112,7 @@ def parse_fact_rows(lines: bytes, prefix: str) -> list[FactRow]:
         "".join(names).encode("utf-8", "surrogateescape")  # no store has a key of other surrogates
         array("q", [*sizes, *local_sizes])  # as the journal holds them
         if not all(-_FAR < each < _FAR for each in written):
-            raise DamagedManifestError("it is damaged: a time that is none")
+            raise DamagedManifestError("it is damaged: a time at which no object was written")
         keys = [prefix + name for name in names]
         return list(zip(keys, etags, sizes, written, prints, local_sizes, checksums, strict=True))
     except (TypeError, ValueError, OverflowError) as error:

@@ -24,7 +24,6 @@ from s3batch.commands.sync.manifest_format import (
     parse_fact_rows,
     read_rows,
 )
-from s3batch.journal.facts import make_known_object
 from s3batch.model import Attributes
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
@@ -108,7 +107,7 @@ class EarlyManifest:
         """Take the facts that are left when the listing is complete, and remember this manifest. Part of a batch."""
         rest = (parse_fact_rows(block, self._wanted.prefix) for block in self._rows or ())
         for facts in chain([self._facts], rest):
-            _take_rows(self._journal, facts)
+            self._journal.facts.take_rows(facts)
         if self.answer is not None:
             _remember_digest(self._wanted, self._journal, etag_of(self.answer), self._digest)
 
@@ -170,12 +169,8 @@ def _fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket, early: R
         return
     rows = _ProvedRows(read_rows(answer.body, _header_of(wanted)))
     for block in rows:
-        _take_rows(journal, parse_fact_rows(block, wanted.prefix))
+        journal.facts.take_rows(parse_fact_rows(block, wanted.prefix))
     _remember_digest(wanted, journal, listed.etag, rows.digest)
-
-
-def _take_rows(journal: Journal, rows: Sequence[FactRow]) -> None:
-    journal.facts.take_facts([(row[0], make_known_object(row)) for row in rows])
 
 
 def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
