@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 import trustme
 
-pytest.register_assert_rewrite("tests.crash.scene")  # its assertions are to tell what they saw
+pytest.register_assert_rewrite("tests.crash.scene", "tests.crash.cache_scene")  # their assertions tell what they saw
 
 from tests.rig import buckets, program, servers  # noqa: E402
 from tests.rig.proxy import FaultProxy  # noqa: E402

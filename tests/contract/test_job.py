@@ -114,7 +114,7 @@ def test_a_store_that_wants_another_checksum_is_said_once(own, sync):
 def test_a_store_that_spoils_what_it_is_given_stops_the_job(own, sync):
     own.manners = Manners(ignores_checksums=True, md5_etags=False, spoils=lambda body: body + b"\r\n")
 
-    done = sync(own)
+    done = sync(own, "--workers", "2", "--max-concurrency", "4")
 
     assert done.code == 4
     assert "bytes of an object that was sent with" in done.stderr

@@ -155,6 +155,7 @@ def rclone(port: int, directory: Path) -> Recipe:
 
 
 def seaweedfs(port: int, directory: Path) -> Recipe:
+    """Its volumes are counted, not measured: by default a disk with little room gets none for a new bucket."""
     identity = {
         "name": "test",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -167,8 +168,10 @@ def seaweedfs(port: int, directory: Path) -> Recipe:
             *("weed", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"),
             *ports,
             *(f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *(f"-s3.config={directory}/identities.json", "-volume.max=0", "-master.volumeSizeLimitMB=1024"),
-        ]
+            *(f"-s3.config={directory}/identities.json", "-master.volumeSizeLimitMB=1024"),
+            *("-volume.max=4096", "-volume.minFreeSpace=1MiB"),
+        ],
+        {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
     )
 
 
