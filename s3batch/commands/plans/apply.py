@@ -18,6 +18,7 @@ from s3batch.commands.plans.drifts import fail_drifted_deletes
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
+from s3batch.commands.sync.side_steps import invalidate_cloudfront, keep_backup_manifest
 from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.journal.operations import LEFT_OUT
 from s3batch.model import JobState, Stage
@@ -158,10 +159,10 @@ class ApplyJob(SyncJob):
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
         self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
         try:
-            check_sign_in_of_plan(self.wanted, self.bucket, self._pages())  # before there is a worker
+            check_sign_in_of_plan(self.wanted, self.bucket, self.listing.list_pages())  # before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
-            with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
+            with keep_backup_manifest(self), self._open_coordinator() as coordinator:
                 self.run_planned_stages(coordinator)
         finally:
             self.close_buckets()
@@ -196,7 +197,7 @@ class ApplyJob(SyncJob):
         self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
         reach_failpoint("learned")
         if not self._failed(before=Stage.DELETE + 1):
-            self._invalidate()
+            invalidate_cloudfront(self)
 
     def refuse_drifted_deletes(self) -> bool:
         """Fail the deletes whose object or file is not as it was planned; return whether there is one."""

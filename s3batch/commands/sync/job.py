@@ -12,27 +12,26 @@ the walk, which add what has no operation yet.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from s3batch.base.errors import EndpointError, JobFailedError
 from s3batch.base.failpoints import reach_failpoint
 from s3batch.base.units import format_count
+from s3batch.commands.sync import side_steps
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import DirectionJob
+from s3batch.commands.sync.target_listing import TargetListing
 from s3batch.coordinator import journal_trust, stale_probes, stale_uploads
 from s3batch.coordinator.job_setup import build_local_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.multipart_upload import TransferSizes
 from s3batch.executors.local import start_beside
 from s3batch.model import JobState, Stage
-from s3batch.plan import deletes, late_requests, quirk_memory
+from s3batch.plan import deletes, quirk_memory
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
-from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.source.locate import require_listable_source
 from s3batch.worker.context import Brief
@@ -41,7 +40,6 @@ from s3batch.worker.delete_check import DeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from s3batch.commands.sync.object_manifest import EarlyManifest
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
     from s3batch.coordinator.job_description import Document
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
     from s3batch.source.path_list import PathList
-    from s3batch.worker.context import BackupPlace
 
 _MANY_ASKED = 100
 """Requests that are worth a sentence."""
@@ -100,8 +97,7 @@ class SyncJob(DirectionJob):
         """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
         self.paths = paths
         """The list of files that was read; a resumed job finds it in the journal."""
-        self._early: EarlyManifest | None = None
-        """The object manifest, if it is read beside the listing."""
+        self._listing: TargetListing | None = None
 
     @property
     def bucket(self) -> Bucket:
@@ -111,6 +107,13 @@ class SyncJob(DirectionJob):
             quirk_memory.choose_lane(self._bucket, quirk_memory.read_quirks_in_force(self.journal), self.settings.lane)
         return self._bucket
 
+    @property
+    def listing(self) -> TargetListing:
+        """The listing of the target."""
+        if self._listing is None:
+            self._listing = TargetListing(self.wanted, self.journal, self.bucket, self.totals)
+        return self._listing
+
     # --- the job ----------------------------------------------------------------------------
 
     def carry_out(self) -> None:
@@ -119,31 +122,15 @@ class SyncJob(DirectionJob):
         self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
         try:
             self.check_source()
-            pages = self._contact()
+            pages = self.listing.contact(self.paths)
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
-            with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
+            with side_steps.keep_backup_manifest(self), self._open_coordinator() as coordinator:
                 self._run_stages(coordinator, pages)
         finally:
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.jobs.warn(warning)
             self.close_buckets()
-
-    def keep_backup_manifest(self) -> AbstractContextManager[None]:
-        """Have the backup's manifest say when the job begins and ends, if it makes a backup."""
-        if not self.settings.backup or self.settings.dry_run:
-            return nullcontext()
-        from s3batch.commands.undo.manifest import keep_manifest  # noqa: PLC0415 - few jobs make a backup
-
-        return keep_manifest(self)
-
-    def find_backup_place(self) -> BackupPlace | None:
-        """Return the place of this job's backup."""
-        if not self.settings.backup or self.settings.dry_run:
-            return None
-        from s3batch.plan.backup_spec import parse_backup  # noqa: PLC0415 - as above
-
-        return parse_backup(self.settings, self.wanted.target).place(self.journal.jobs.current_id)
 
     def check_source(self) -> None:
         """Raise the error of a source that the job refuses, before anything is planned."""
@@ -162,7 +149,7 @@ class SyncJob(DirectionJob):
         if self.journal.jobs.current.stage == Stage.DELETE:
             if self.settings.allow_empty_source or self.has_source_file():
                 self._go_on_deleting(coordinator)
-                pages = self._pages()
+                pages = self.listing.list_pages()
             else:
                 self.journal.jobs.set_stage(Stage.MAIN)  # planned anew, they are refused
         self.totals.phase = "syncing"
@@ -170,8 +157,8 @@ class SyncJob(DirectionJob):
         planning = self.make_planner()
         planning.start_fork = start_beside
         if self.may_compare_in_bulk():
-            planning.compare, planning.knows_listed = coordinator.compare, self._knows_listed
-        coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
+            planning.compare, planning.knows_listed = coordinator.compare, self.listing.is_known
+        coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self.listing.record_pages(pages)))
         self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
 
@@ -246,7 +233,7 @@ class SyncJob(DirectionJob):
                 return
             self._pass_fence()
             if stage == Stage.PUBLISH_LAST:
-                self._clear_the_way(coordinator, planning)
+                side_steps.clear_the_way(self, coordinator, planning)
             coordinator.run(stage)
             if stage == Stage.PUBLISH_LAST:
                 reach_failpoint("published")
@@ -257,15 +244,7 @@ class SyncJob(DirectionJob):
         deletes_planned = planning.plan_deletes(coordinator.add_deletes)
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE, deletes_planned)
-        self._look_again(coordinator, planning)
-        if (
-            self.fence is not None
-            and (seconds := self.fence.seconds_risen) is not None
-            and not self.settings.list_digest
-        ):
-            from s3batch.commands.sync import last_look  # noqa: PLC0415 - few jobs have a fence
-
-            last_look.look_at_late_writes(self, coordinator, last_look.LATEST - seconds)
+        side_steps.repair_late_changes(self, coordinator, planning)
         if self.kept.count:
             self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
         if not self.settings.dry_run:
@@ -277,7 +256,7 @@ class SyncJob(DirectionJob):
         reach_failpoint("learned")
         if self._failed(before=_AFTER_ALL):
             return
-        self._invalidate()
+        side_steps.invalidate_cloudfront(self)
         if self.settings.object_manifest:
             from s3batch.commands.sync.object_manifest import store_manifest  # noqa: PLC0415 - few jobs keep one
 
@@ -285,121 +264,12 @@ class SyncJob(DirectionJob):
         if self.settings.list_digest:
             self.journal.file_lists.forget(self.settings.list_digest)
 
-    def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
-        """Repair the late changes of requests of killed runs."""
-        doubts = [
-            each for each in late_requests.find_doubts(self.journal) if not self.journal.doubts.is_left_to_next(each)
-        ]
-        if not doubts or planning.walked is None or self.settings.dry_run:
-            return
-        if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
-            words = f"waiting {seconds:.0f} s for {len(doubts)} requests of an earlier run that may still land"
-            self.output.detail(words)
-            self.runner.signals.sleep(seconds)  # a signal ends it
-        now = self.bucket.clock.now().low
-        operations = late_requests.plan_late_checks(
-            self.wanted, self.journal, lambda: self.bucket, doubts, self.make_replan()
-        )
-        coordinator.add(operations)
-        reach_failpoint("looking-again")
-        for stage in (Stage.MAIN, Stage.DELETE):
-            coordinator.run(stage)
-        late_requests.settle_doubts(self.journal, doubts, now)
-
-    def _clear_the_way(self, coordinator: Coordinator, planning: Planner) -> None:
-        """Delete the orphans that block uploads on a store that is a file system, after all other uploads."""
-        if planning.walked is None or planning.blocked is None:
-            return
-        if blocking := planning.blocked.find_blocking(planning.walked):
-            coordinator.add(blocking)
-            coordinator.run(Stage.DELETE)
-            self.journal.orphans.mark_seen([each.key for each in blocking])  # they are no orphans any more
-
     def _failed(self, *, before: int) -> bool:
         """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
         failed = self.journal.outcomes.count_failed(before - 1) > 0
         if failed and self.settings.delete and before <= Stage.DELETE:
             self._withheld = True
         return failed
-
-    # --- the listing ------------------------------------------------------------------------
-
-    def _contact(self) -> Iterable[ListingPage]:
-        """Check the sign-in, before there is a worker; return the pages of the listing, of which a list needs none."""
-        if self.settings.list_digest:
-            from s3batch.plan.file_list import contact_without_listing  # noqa: PLC0415 - few jobs have a list
-
-            contact_without_listing(self.wanted, self.paths, self.journal, self.bucket)
-            return ()
-        pages = self._pages()
-        first_page = next(pages, None)
-        return chain([first_page] if first_page else [], pages)
-
-    def _pages(self) -> Iterator[ListingPage]:
-        try:
-            yield from self.bucket.list_objects(self.wanted.listed, guess_end=self._choose_guess())
-        except EndpointError as error:
-            if error.code not in permissions.DENIED:
-                raise
-            raise JobFailedError(
-                error.message, hint=error.hint
-            ) from error  # the sign-in worked, so a permission is missing
-
-    def _choose_guess(self) -> Callable[[str], str | None]:
-        """Return what guesses the ends of pages: the last listing, or the manifest of the last one of another machine."""
-        if self.settings.object_manifest:
-            from s3batch.commands.sync.object_manifest import begin_manifest  # noqa: PLC0415 - few jobs keep one
-
-            self._early = begin_manifest(self.wanted, self.journal, self.bucket)
-            if self._early is not None:
-                return self._early.guess
-        return self.journal.objects.listing.guess_page_end
-
-    def _knows_listed(self) -> bool:
-        """Return whether the journal knows of the objects listed so far what it will know at the end of the listing."""
-        return not self.settings.object_manifest or (self._early is not None and self._early.is_used)
-
-    def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
-        """Record the listing, a page at each step."""
-        self.totals.phase = "listing"
-        self.journal.objects.begin_listing()
-        if self.settings.list_digest:
-            return  # not complete: nothing counts as absent
-        for page in pages:
-            if self._early is not None:
-                self._early.record_listing(page.objects)
-            else:
-                self.journal.objects.record_listing(page.objects)
-            reach_failpoint("listed-page")
-            yield
-        self.journal.objects.complete_listing()
-        reach_failpoint("listed")
-        if self.settings.object_manifest:
-            from s3batch.commands.sync.object_manifest import complete_manifest  # noqa: PLC0415 - few jobs keep one
-
-            complete_manifest(self.wanted, self.journal, self.bucket, self._early)
-            self._early = None
-        self.totals.phase = "syncing"
-
-    # --- when all is done ----------------------------------------------------------------------
-
-    def _invalidate(self) -> None:
-        """Tell CloudFront, or say that a dry run would."""
-        settings = self.settings
-        if not settings.cloudfront_distribution:
-            return
-        from s3batch.commands.sync import cloudfront  # noqa: PLC0415 - few jobs have a distribution
-
-        if not settings.dry_run:
-            for made in cloudfront.send_invalidations(settings, self.journal, self.wanted.prefix, self._session):
-                self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
-        elif cloudfront.is_due(settings, self.journal, changed=self.changed):
-            self.write_plan_line("invalidate", cloudfront.wildcard_path(self.wanted.prefix), settings.cloudfront_paths)
-
-    def _session(self) -> Any:
-        from s3batch.s3.boto import make_session  # noqa: PLC0415 - boto3, which few jobs need
-
-        return make_session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
 
     # --- multipart uploads of others --------------------------------------------------------
 
@@ -414,7 +284,7 @@ class SyncJob(DirectionJob):
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             part_size=self.settings.part_size, symlinks=self.settings.symlinks, dry_run=self.settings.dry_run,
             delete_check=self.make_delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
-            backup=self.find_backup_place(), fence=self.fence.mark() if self.fence is not None else None,
+            backup=side_steps.find_backup_place(self), fence=self.fence.mark() if self.fence is not None else None,
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
 
