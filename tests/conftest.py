@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("s3batch")  # a busy machine is no reason to fa
 MARKED_FOLDERS = {"servers": "servers", "contract": "servers", "crash": "crash"}
 BEGUN_FIRST = (
     "test_schedules", "test_further_schedules", "test_hostile", "test_sync_faults", "test_points", "test_sync_lessons",
-    "test_gc_protocol", "test_image", "test_undo_kills", "test_demo",
+    "test_gc_protocol", "test_image", "test_undo_kills", "test_demo", "test_cache_faults",
 )  # fmt: skip
 """Files of tests that take a minute and more. A process that began one at the end would work on while others wait."""
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from s3batch.base.errors import EndpointError
-from s3batch.s3 import bucket as module
 from s3batch.s3 import requests as calls
+from s3batch.s3 import retrying_sender as module
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import Login
 from s3batch.s3.endpoint import Endpoint, split_url
