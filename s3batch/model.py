@@ -91,7 +91,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
     """A local file or link keeps an object from its place: only a saved plan names such an operation."""
     UNKNOWN = "unknown"
-    """Only for RECONCILE: the worker finds out."""
+    """The worker finds out; only RECONCILE has it."""
 
 
 class Stage:
@@ -222,11 +222,11 @@ class KnownObject(NamedTuple):
     etag: str
     size: int
     local: Stamp
-    """Of the file that was written. Its ctime is 0 where the file was too young to be trusted."""
+    """The stamp of the file that was written. Its ctime is 0 where the file was too young to be trusted."""
     written: float
     """The Date of S3's response to that write."""
     fingerprint: str
-    """Of the attributes that were applied."""
+    """The fingerprint of the attributes that were applied."""
     checksum: str
 
 
@@ -257,7 +257,7 @@ class Attributes(NamedTuple):
     preserve: tuple[str, ...] = ()
     """The attributes of the file to keep in user metadata: ``mtime``, ``mode``, ``owner``."""
     preserved: tuple[tuple[str, str], ...] = ()
-    """That metadata, once the file has been looked at."""
+    """The preserved metadata, once the file has been looked at."""
 
     def fingerprint(self) -> str:
         """Return 16 hex digits; equal exactly when the configured attributes are equal. A ``z`` after them means gzip.
@@ -309,7 +309,7 @@ class KnownAttributes(NamedTuple):
     """The object is as it was written. Only the file's content is in question."""
 
     checksum: str
-    """Of the written content; empty if there is none."""
+    """The checksum of the written content; empty if there is none."""
 
 
 class KnownWhole(NamedTuple):
@@ -354,9 +354,9 @@ class SourceObject(NamedTuple):
     streamed: bool = False
     """True if its content goes through a worker, because the store cannot copy it."""
     proof: str = ""
-    """Of a done transfer: what proves the content of the target, as :class:`~s3batch.objects.fetched_proof.ContentProof`."""
+    """What proves the content of a done transfer's target, as :class:`~s3batch.objects.fetched_proof.ContentProof`."""
     target_ns: int = 0
-    """Of a saved plan: LastModified of the target's object, as a listing tells it; 0 if there was none."""
+    """LastModified of the target's object when a plan was saved, as a listing tells it; 0 if there was none."""
 
 
 class WrittenVersion(NamedTuple):
@@ -365,7 +365,7 @@ class WrittenVersion(NamedTuple):
     written: str
     """The id of the version, or of the delete marker, that the change has made."""
     before: str = ""
-    """That of the version which a HEAD showed right before it; empty if none was sent, or there was no object."""
+    """The version that a HEAD showed right before it; empty if none was sent, or there was no object."""
     spec: OperationSpec | None = None
     """The operation's new spec; ``None``: it stays."""
 
@@ -377,7 +377,7 @@ class RestoreSpec(NamedTuple):
     """LastModified of the object when the undo was planned; 0 if there is none."""
     bucket: str = ""
     key: str = ""
-    """Of the backup; empty: the old version is to be found in the bucket itself."""
+    """The key of the backup; empty: the bucket itself keeps the old version."""
     acl: str = ""
     """The canned ACL it had; empty: private."""
     listed_etag: str = ""
@@ -524,7 +524,7 @@ class Comparison(NamedTuple):
 
     file: FileToCompare
     fingerprint: str
-    """Of the attributes that are wanted."""
+    """The fingerprint of the attributes that are wanted."""
 
     def to_operation(self) -> Operation:
         """Return the operation that it gets if it is not known to be equal."""
@@ -594,7 +594,7 @@ class Result(NamedTuple):
     uncounted: bool = False
     """It is no try of those that an operation has: the store asked for patience."""
     stamp: Stamp | None = None
-    """Of the file that a download has left in its place."""
+    """The stamp of the file that a download has left in its place."""
 
 
 UPLOAD, DELETE, RECONCILE = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE

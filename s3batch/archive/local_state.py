@@ -92,7 +92,7 @@ class _StateFields(Record, kw_only=True):
     devices: bytes
     walk: bytes = b""
     segments: list[bytes] = []  # noqa: RUF012 - msgspec copies it
-    """In the order in which the manifest names them."""
+    """The segments in the order in which the manifest names them."""
 
 
 class EncodedState:

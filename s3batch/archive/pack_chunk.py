@@ -55,7 +55,7 @@ class PackedChunk(Record, kw_only=True):
     mtimes: bytes = b""
     """8 bytes an item."""
     extents: list[tuple[int, int, int, int]]
-    """Of items with holes: item, offset in the file, length, offset in the chunk."""
+    """The extents of items with holes: item, offset in the file, length, offset in the chunk."""
     capabilities: int = 0
     """Files whose capabilities are lost."""
     attributes: int = 0

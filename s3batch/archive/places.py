@@ -67,7 +67,7 @@ class ListedLinks(NamedTuple):
 
     places: Places
     stuck: dict[str, str]
-    """Those that are not followed, each with the reason."""
+    """The links that are not followed, each with the reason."""
 
 
 def look_at_links(

@@ -139,7 +139,7 @@ class _Scanner:
         self._first_names: dict[tuple[int, int], int] = {}
         self._append = _column_appenders(found)
         self._pending: list[os.stat_result] = []
-        """Of the last rows, which have no other columns yet than name and kind."""
+        """The status of the last rows, which have no other columns yet than name and kind."""
         self._slow_names = None if exclude else self._own_names
         """Names that need a look at the path; ``None`` if each does."""
 

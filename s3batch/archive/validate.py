@@ -34,7 +34,7 @@ class Limits:
     entries: int = 5_000_000
     chunk_raw: int = 32 << 20
     total: int = 20 << 30
-    """Of all files together, holes included."""
+    """The bytes of all files together, holes included."""
 
 
 def check_manifest(manifest: Manifest, limits: Limits) -> None:

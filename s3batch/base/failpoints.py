@@ -19,7 +19,7 @@ NAMES = (
     "fetched", "landed",
     "chunk-stored", "manifest-publishing", "manifest-published", "removing", "copied-aside", "unpacked", "restored",
 )  # fmt: skip
-"""In the order a job meets them: the coordinator's, the worker's, the download's, the cache's."""
+"""The points in the order a job meets them: the coordinator's, the worker's, the download's, the cache's."""
 
 _wanted, _count, _once = [*os.environ.get("S3BATCH_TEST_CRASH_AT", "").split(":", 2), "", ""][:3]
 _seen: Counter[str] = Counter()

@@ -48,7 +48,7 @@ class CatalogEntry:
     encryption: dict[str, str] = field(default_factory=dict)
     """The encryption headers of its object, for copies of it."""
     etag: str = ""
-    """Of its object when it was listed."""
+    """The ETag of its object when it was listed."""
 
     @property
     def scope(self) -> str:

@@ -112,4 +112,4 @@ EXAMPLES: dict[str, CommandExamples] = {
     ),
     "config": CommandExamples(("", "sync --profile deploy", "cache restore --json"), ("json",)),
 }
-"""By command; ``plugin`` takes no arguments and has a help of its own."""
+"""The examples by command; ``plugin`` takes no arguments and has a help of its own."""

@@ -163,7 +163,7 @@ _SHORT = {
 """One letter each, of rclone and s3cmd."""
 
 ANSWERS = {**_SHORT, **_OF_S3CMD, **_OF_RCLONE, **_OF_S5CMD, **_OF_THE_AWS_CLI}
-"""By the name of the flag, without dashes: what to write for it."""
+"""What to write for a flag, by its name without dashes."""
 
 
 def explain_foreign_flag(flag: str) -> str:

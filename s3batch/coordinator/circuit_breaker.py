@@ -22,7 +22,7 @@ SAME_FAILURES = 50
 No more operations than that are handed out until one has succeeded.
 """
 WORKER_DEATHS = 12
-"""So many dead workers, before any success, stop the job: no single operation kills them all."""
+"""The number of dead workers, before any success, that stops the job: no single operation kills them all."""
 ENDPOINT_GONE = 10.0
 """Seconds without any success after which several retryable failures that stay mean that the endpoint is gone."""
 SEVERAL = 3

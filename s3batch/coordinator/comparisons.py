@@ -36,7 +36,7 @@ class SettledFiles(NamedTuple):
     asked: bool
     """True if S3 has told so of one of them."""
     sent_before: int
-    """Those of the equal ones that a job has sent which this one continues."""
+    """The number of equal ones that were sent by a job which this one continues."""
     others: list[Operation]
     """The operations of files that are not known to be equal."""
 
@@ -48,7 +48,7 @@ class Comparisons:
         self._journal = journal
         self._waiting: deque[Comparison] = deque()
         self._given: dict[int, list[Comparison]] = {}
-        """By the number of the work."""
+        """The comparisons of a work, by its number."""
         self._next = -1
         """Numbers are negative, so that none is that of a row."""
         self.open = 0
@@ -56,7 +56,7 @@ class Comparisons:
         self._ended = self._equal = 0
         """Comparisons that have ended, and those of them that found a file equal."""
         self._facts: list[tuple[Comparison, float]] = []
-        """Of equal files, each with the date of its object, not yet in the journal. After a kill they are compared again."""
+        """Equal files, each with the date of its object, not yet in the journal. After a kill they are compared again."""
 
     @property
     def waiting(self) -> int:

@@ -28,7 +28,7 @@ class Quarantine:
         self._deaths: Counter[Tag] = Counter()
         self._waiting: deque[Work] = deque()
         self._workers: list[WorkerState] = []
-        """Those that are kept for suspects."""
+        """The workers that are kept for suspects."""
 
     @property
     def is_in_use(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from s3batch.model import Result
 
 _THROTTLES = 100
-"""So often one operation may be throttled at no cost."""
+"""The number of times that one operation may be throttled at no cost."""
 _LATELY = 60.0
 """Seconds: the last operations of a job have no others beside them, and three pauses of 20 s may lie between their tries."""
 

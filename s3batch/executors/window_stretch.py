@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from s3batch.s3.congestion_window import CongestionWindow
 
 _SLOWER = 1.5
-"""So many times the mean of the quickest round is slower: part of it is the time that the worker itself takes."""
+"""The factor by which a slower mean exceeds that of the quickest round: part of it is the time that the worker itself takes."""
 _BUSY = 0.8
 """The part of the time for which a worker that waits for the store may be at work."""
 

@@ -55,7 +55,7 @@ _MOST_PARKED = 512
 _MEASURE_EVERY = 0.1
 """Seconds over which the rate is measured."""
 _STRETCHED = 2
-"""So many times its limit of requests a worker may have in flight where nothing but their number limits it."""
+"""The factor by which a worker may exceed its limit of requests in flight where nothing but their number limits it."""
 _OTHER_DESCRIPTORS = 20
 """The source, a file being read, the coordinator's socket, standard streams, and what Python opens now and then."""
 _READ_WHOLE = (Kind.UPLOAD, Kind.RECONCILE)
@@ -86,7 +86,7 @@ class WorkerLoop:
         self._stretch = _make_stretch(brief, self.transport.window, clock)
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
-        """With their weights."""
+        """The works that wait, with their weights."""
         self._files: deque[tuple[BulkComparison, int]] = deque()
         """Files to compare, each with its place in its comparison."""
         self._received = [0, 0, 0]

@@ -56,7 +56,7 @@ class CurrentListing:
         self._store = store
         self._transaction = transaction
         self.number = self._recall(_NUMBER, 0)
-        """Of the newest listing."""
+        """The number of the newest listing."""
         self.since = max(1, self._recall(_SINCE, self.number))
         """A row is in the listing if its ``listed`` is no lower. While it goes on, a row that was found the same is not."""
         self._before = self.since

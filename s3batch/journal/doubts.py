@@ -58,7 +58,7 @@ class Doubt(NamedTuple):
 
     key: str
     path: str
-    """Of its file; empty where the operation had none."""
+    """The path of its file; empty where the operation had none."""
     kind: Kind
     upload: bool
     """True if a multipart upload may have been begun without a recorded id."""

@@ -33,7 +33,7 @@ class Job(NamedTuple):
     state: JobState
     settings: dict[str, Any]
     version: str
-    """Of the s3batch that began it."""
+    """The version of the s3batch that began it."""
     started: float
     ended: float | None
     exit_code: int | None
@@ -50,7 +50,7 @@ class Job(NamedTuple):
     retries: int
     warnings: list[str]
     number: int
-    """Of its row; the public tables refer to it."""
+    """The number of its row; the public tables refer to it."""
     after_operation: int
     """All operations that it planned have higher row numbers."""
     continues: str = ""

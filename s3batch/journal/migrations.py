@@ -25,7 +25,7 @@ APPLICATION_ID = 0x53334261
 """``PRAGMA application_id`` of every journal: "S3Ba". Tells a journal from another program's database."""
 
 TABLES = frozenset({"job", "object", "operation", "part", "remembered", "schema_version", "warning"})
-"""Those that a journal of any version has."""
+"""The tables that a journal of any version has."""
 
 
 def read_schema_version(connection: sqlite3.Connection) -> int:

@@ -28,7 +28,7 @@ class UnclaimedObject(NamedTuple):
     key: str
     etag: str
     checksum: str
-    """Of the last own write; empty if that is not known."""
+    """The checksum of the last own write; empty if that is not known."""
 
 
 class MovedObjects:

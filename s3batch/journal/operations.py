@@ -88,7 +88,7 @@ class Operations:
         self.admit: Callable[[Operation], Operation | None] | None = None
         """Gives the operation to carry out for such a row; ``None`` to skip it. Raises ValueError for a wrong one."""
         self._found_out: set[int] = set()
-        """Those of them that this run has turned into something: they are its own from then on."""
+        """The rows that this run has turned into something: they are its own from then on."""
         self._cursor: dict[int, int] = {}
         """Up to which row leasing by order has come, by stage; without an entry to :attr:`CurrentJob.floor`."""
         self._pending_to: dict[int, int] = {}

@@ -21,7 +21,7 @@ _IS_COPY = "detail = 'copied ' || etag"
 _PROOF = f"""CASE WHEN kind = 'download' THEN fingerprint
     WHEN {_IS_TOLD} THEN substr(detail, instr(detail, ':') + 1, instr(detail, ' ') - instr(detail, ':') - 1)
     WHEN instr(etag, '-') THEN 'parts' ELSE 'etag' END"""
-"""Of a transfer it is in the text of its spec, before the blank: ``copied:size ETAG``. A plain copy has the ETag there."""
+"""The proof of a transfer is in the text of its spec, before the blank: ``copied:size ETAG``. A plain copy has the ETag there."""
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _AMONG = "id > ? AND id <= ?"
 _CHANGE = """

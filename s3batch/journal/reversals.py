@@ -59,12 +59,12 @@ class ChangedKey(NamedTuple):
 
     key: str
     kind: str
-    """Of its last operation; empty if only a backup tells of it."""
+    """The kind of its last operation; empty if only a backup tells of it."""
     etag: str
-    """Of what the job wrote."""
+    """The ETag of what the job wrote."""
     written: float
     listed_etag: str
-    """As listed before the first change; empty: there was no object."""
+    """The ETag in the listing before the first change; empty: there was no object."""
     settled: bool
     """True if the journal has the store's answer to the last change."""
     backup: str
@@ -75,9 +75,9 @@ class ChangedKey(NamedTuple):
     first: str = ""
     """The id of the version that the first change wrote; empty if the journal has none."""
     before: str = ""
-    """That of the version before it, if a HEAD told it."""
+    """The version before it, if a HEAD told it."""
     last: str = ""
-    """That of the version that the last change wrote."""
+    """The version that the last change wrote."""
     later: bool = False
     """True if a later job has changed the key, as the journal knows."""
 

@@ -24,7 +24,7 @@ COLUMNS = (
     "kind, key, reason, path, size, mtime_ns, ctime_ns, device, inode, stage, listed_etag, detail, id, attempts, "
     "recheck, upload_id"
 )
-"""In the order of the fields of Operation, with those of its stamp in the stamp's place, and its spec as ``detail``."""
+"""The fields of Operation in their order, with those of its stamp in the stamp's place, and its spec as ``detail``."""
 WIDTH = COLUMNS.count(",") + 1
 
 _INSERT = """

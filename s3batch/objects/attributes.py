@@ -150,7 +150,7 @@ class AttributeRules:
         self.preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
         """The attributes of each file to keep in user metadata."""
         self.key_mark = settings.customer_key_mark()
-        """Of the key of SSE-C. Fingerprints begin with it, so that an object with another key is no unchanged one."""
+        """The mark of the key of SSE-C. Fingerprints begin with it, so that an object with another key is no unchanged one."""
         self._named = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
         """Patterns that may be a file's own path: such a file is not like the others with its extension."""
         dots = max((pattern.count(".") for pattern in self._named if pattern.startswith(".")), default=1)

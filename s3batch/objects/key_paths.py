@@ -24,7 +24,7 @@ class KeyPaths(NamedTuple):
     """The directory that every path is relative to."""
     target: Target
     name: str = ""
-    """Of the one file that is the source; empty: the source is a directory."""
+    """The name of the one file that is the source; empty: the source is a directory."""
 
     def key(self, path: str) -> str:
         """Return the key of the file at ``path``."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from s3batch.s3.bucket import Bucket
 
 _TRIES = 2
-"""Of the probe: a passing fault is no answer."""
+"""The tries of the probe: a passing fault is no answer."""
 
 
 class BlockedUploads:
@@ -38,7 +38,7 @@ class BlockedUploads:
 
     def __init__(self, wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket]) -> None:
         self.keys: list[str] = []
-        """Of the uploads that wait."""
+        """The keys of the uploads that wait."""
         self._wanted = wanted
         self._journal = journal
         self._bucket = bucket

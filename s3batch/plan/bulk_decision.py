@@ -103,7 +103,7 @@ class BulkDecision:
 
 
 _UNLIKE = "unlike"
-"""In the place of a checksum: the object is as it was written, and its attributes or the file's size are not."""
+"""The word in the place of a checksum: the object is as it was written, and its attributes or the file's size are not."""
 
 
 def may_be_read(attributes: Attributes) -> bool:

@@ -49,7 +49,7 @@ class ListedKeys:
     prefix: str
     """The text before each path in the source's keys."""
     kind: Kind
-    """Of an operation that fails because there is no object."""
+    """The kind of an operation that fails because there is no object."""
     key: Callable[[str], str]
     """Returns the key of a path as operations have it."""
     leaves_out: Callable[[str], bool]

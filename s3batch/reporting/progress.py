@@ -56,7 +56,7 @@ class Totals:
         self.phase = phase
         """The current phase, in one word."""
         self.bytes_before = bytes_before
-        """Those of ``bytes_done`` that S3 had already, from an earlier run."""
+        """The part of ``bytes_done`` that S3 had already, from an earlier run."""
         self.bytes_sent = bytes_sent
         """Bytes of bodies that this run has sent, unfinished requests included."""
         self.bytes_settled = bytes_settled

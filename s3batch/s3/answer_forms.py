@@ -43,7 +43,7 @@ class AnswerForm(NamedTuple):
     """The form of the usual answer of a store: its headers in their order, of which only some values differ."""
 
     pattern: re.Pattern[str]
-    """With groups for ETag, date, id, version and perhaps checksum; that of a header that does not come is empty."""
+    """The pattern has groups for ETag, date, id, version and perhaps checksum; that of a header that does not come is empty."""
 
     @classmethod
     def of_stored(cls, answer: str, checksum: str) -> AnswerForm | None:
@@ -91,7 +91,7 @@ class FetchedForm(NamedTuple):
     """The form of the usual answer to a GET, without the content."""
 
     pattern: re.Pattern[str]
-    """With a group for the value of each header in ``names``."""
+    """The pattern has a group for the value of each header in ``names``."""
     names: tuple[str, ...]
     """Headers that decide something, and whose values differ, in lower case."""
     fixed: Mapping[str, str]
@@ -131,7 +131,7 @@ class _AnswerHead(NamedTuple):
     status: str
     pairs: list[tuple[str, str]]
     values: dict[str, str]
-    """By the names in lower case."""
+    """The values by the names in lower case."""
     rest: str
     """What came after the head."""
 

@@ -59,16 +59,16 @@ class BodyChecksum(NamedTuple):
     """A checksum that was computed while the body was read."""
 
     name: str
-    """As in :class:`Checks`."""
+    """The name of the checksum, as in :class:`Checks`."""
     value: str
-    """In base64."""
+    """The checksum in base64."""
 
 
 class FirstAttempt(NamedTuple):
     """The request that was made already, and its answer."""
 
     call: Request
-    """With its checksum."""
+    """The request with its checksum."""
     outcome: Response | RequestError
 
     def require_response(self) -> Response:

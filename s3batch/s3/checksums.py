@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("crc64nvme", "crc32", "crc32c", "sha256", "sha1")
 WHOLE_OBJECT = ("crc64nvme", "crc32", "crc32c")
-"""Those S3 can combine over the parts of a multipart upload into one of the whole object."""
+"""The checksums of parts that S3 can combine into one of the whole object."""
 
 
 FEW = 32 * 1024

@@ -17,7 +17,7 @@ FIRST_WINDOW = 8
 _FAR = 0.01
 """Seconds: a store whose response takes longer is far, and each doubling of the window would take so long."""
 _FAR_STEP = 3.0
-"""So many more requests after each response from afar: the window is four times as large after a round."""
+"""The number of requests more after each response from afar: the window is four times as large after a round."""
 _BURST = 0.5
 """Seconds; refusals of one burst tell one thing, so the window is halved at most once in that time."""
 

@@ -208,7 +208,7 @@ class AwsConfig(NamedTuple):
     region: str = ""
     endpoint_url: str = ""
     aws_url: str = ""
-    """Of Amazon's own S3 in that region."""
+    """The URL of Amazon's own S3 in that region."""
     ca_bundle: str = ""
     addressing_style: str = "auto"
     variants: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ class Document(NamedTuple):
     top: dict[str, str]
     """Children of the root and their texts."""
     elements: list[Element]
-    """In the order of their ends; those that were asked for."""
+    """The elements that were asked for, in the order of their ends."""
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return the children of each element called ``name``."""

@@ -44,7 +44,7 @@ class Endpoint(NamedTuple):
     sign_payload: Signing = "auto"
     checksum: str = "crc64nvme"
     checksum_fallbacks: tuple[str, ...] = ()
-    """For a store that does not take it; empty where the user chose it."""
+    """The checksums for a store that does not take it; empty where the user chose it."""
     lane: Literal["lean", "reference"] = "lean"
     variants: tuple[str, ...] = ()
     """Other names of Amazon's S3 that are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""

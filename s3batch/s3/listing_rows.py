@@ -28,7 +28,7 @@ class UniformRows(NamedTuple):
     """The rows of a page by column, and the document without them."""
 
     keys: list[str]
-    """As they are written."""
+    """The keys as they are written."""
     times: list[str]
     etags: list[str]
     sizes: list[int]

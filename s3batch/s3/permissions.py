@@ -51,7 +51,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "AssumeRole": ("sts:AssumeRole",),
     "AssumeRoleWithWebIdentity": ("sts:AssumeRoleWithWebIdentity",),
 }
-"""By the API's name of a request: the IAM actions without which it is refused."""
+"""The IAM actions without which a request is refused, by the API's name of it."""
 
 _WRITES = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
 """The requests whose headers may ask for more than storing bytes."""

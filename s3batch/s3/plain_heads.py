@@ -34,7 +34,7 @@ _FORMS_KEPT = 4096
 
 class _PlainForm(NamedTuple):
     names: tuple[str, ...]
-    """Of the headers with values of their own."""
+    """The names of the headers with values of their own."""
     canonical: str
     """The canonical request, with places for path and values, and for the payload's hash twice if there is a body."""
     lines: str
@@ -54,7 +54,7 @@ class PlainHeadWriter:
         """The path before each key."""
         self._second = -1
         self._forms: dict[str, _PlainForm] = {}
-        """Of that second, by the fingerprint of the attributes."""
+        """The forms of that second, by the fingerprint of the attributes."""
 
     def of(self, request: PlainRequest) -> bytes:
         """Return the head of ``request``. Raises UnsafeTextError where its texts cannot go into a form."""

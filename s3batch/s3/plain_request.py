@@ -128,7 +128,7 @@ class PlainRequests:
         self._general = general
         self._heads: PlainHeadWriter | None = None
         self._forms: dict[str, list[Any]] = {}
-        """By the name of the request."""
+        """The forms by the name of the request."""
 
     def use(self, heads: PlainHeadWriter | None) -> None:
         """Write heads with these from now on; with ``None`` every request goes the general way."""

@@ -30,7 +30,7 @@ class HeadWriter:
         self._adds = bool(self._access)
         self._place = (endpoint.server_name, endpoint.port)
         self._form: SignedForm | None = None
-        """Of the second at hand."""
+        """The form of the second at hand."""
         self.signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
     def learn_time(self, offset: float) -> None:

@@ -52,7 +52,7 @@ class _Layout(NamedTuple):
     values: Callable[[Mapping[str, str]], tuple[str, ...]]
     """Takes the values out of the headers, in that order."""
     form: str
-    """With places for method, path, query, the values and the payload's hash."""
+    """The form with places for method, path, query, the values and the payload's hash."""
     breaks: int
     """Line breaks that it has itself, where the names hold none."""
 
@@ -101,7 +101,7 @@ class Signer:
         self._inner, self._outer = _begin_hmac(b"")
         """The two hashes of HMAC, begun with the day's key; a copy of them costs a third of a new HMAC."""
         self._layouts: dict[tuple[str, ...], _Layout] = {}
-        """By the names of the headers, in the order they come."""
+        """The layouts by the names of the headers, in the order they come."""
 
     def sign(
         self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str, now: float | None = None

@@ -40,7 +40,7 @@ class Proof(NamedTuple):
     """The facts about a body that was sent."""
 
     checksum: str | None
-    """As the store said it again; empty if its ETag proves the body, ``None`` if the answer proves nothing."""
+    """The checksum as the store said it again; empty if its ETag proves the body, ``None`` if the answer proves nothing."""
     warning: str = ""
 
 

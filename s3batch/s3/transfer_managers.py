@@ -286,7 +286,7 @@ def _judge_all(through: Any) -> None:
 
 
 _TRIES = 4
-"""Of one request of a copy in parts."""
+"""The tries of one request of a copy in parts."""
 _META = "x-amz-meta-"
 
 

@@ -160,7 +160,7 @@ RULES: dict[str, ResponseForm] = {
     "AssumeRole": ResponseForm((200,), read=_parse_body(document_values.parse_credentials)),
     "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_parse_body(document_values.parse_credentials)),
 }
-"""By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
+"""The checks by S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
 """The service behind a call that is not S3's."""
 _OTHER = ResponseForm((200, 202, 204, 206), read=_parse_rooted())

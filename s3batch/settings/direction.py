@@ -61,7 +61,7 @@ class S3Place(NamedTuple):
 
     bucket: str
     key: str
-    """As it was written, without the slash behind the bucket."""
+    """The key as it was written, without the slash behind the bucket."""
 
     @property
     def prefix(self) -> str:

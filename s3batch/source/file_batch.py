@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Columns = tuple[Sequence[Any], ...]
-"""Of each file the path, the size, mtime, ctime, device and inode, and the fingerprint of its attributes."""
+"""The path, size, mtime, ctime, device and inode of each file, and the fingerprint of its attributes."""
 
 
 class FileBatch:
@@ -50,7 +50,7 @@ class FileBatch:
 
     @property
     def fingerprints(self) -> Sequence[str]:
-        """Of the attributes that the objects are to have."""
+        """The fingerprints of the attributes that the objects are to have."""
         return self.columns[6]
 
     def make_rows(self, keys: Sequence[str]) -> Iterable[tuple[str, int, int, int, int, str]]:

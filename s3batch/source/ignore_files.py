@@ -33,7 +33,7 @@ class IgnoreFiles:
         self._root = root
         self._most = most
         self._remembered: dict[str, _Rules | None] = {}
-        """By directory, without a slash at its end; ``None``: it is excluded."""
+        """The rules by directory, without a slash at its end; ``None``: it is excluded."""
 
     def hides(self, path: str) -> bool:
         """Return whether the file at ``path`` is left out. A directory ends with ``/``. Raises JobFailedError."""

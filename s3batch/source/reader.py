@@ -59,7 +59,7 @@ class SourceReader:
     def __init__(self, root: str, symlinks: str = "follow") -> None:
         self._opener = Opener(root, symlinks)
         self._waits: dict[int, tuple[str, float]] = {}
-        """By thread: the file that it waits for a block of, and since when (monotonic seconds)."""
+        """The file that a thread waits for a block of, and since when (monotonic seconds), by thread."""
 
     def open(self, path: str, stamp: Stamp) -> int:
         """Return a descriptor of ``path``, which must have this stamp. Raises :class:`ContentError`."""

@@ -86,7 +86,7 @@ class _Level(NamedTuple):
     identity: tuple[int, int]
     """Device and inode."""
     most: int = 0
-    """By how many paths a directory below may be walked; 0 where no link leads here."""
+    """The number of paths by which a directory below may be walked; 0 where no link leads here."""
     is_plain: bool = False
     """True if a regular file right here is sent unless its name is special: see :meth:`Walk._tree`."""
 
@@ -129,7 +129,7 @@ class Walk(WalkRecord):
         self._most = 0
         """For the directory that is entered next, see :class:`_Level`."""
         self._walks: Counter[tuple[int, int]] = Counter()
-        """By how many paths with a link in them each directory has been walked."""
+        """The number of paths with a link in them by which each directory has been walked."""
         self._root = root
         self._is_link = os.path.islink(root)
         self._info = _stat_source(root)

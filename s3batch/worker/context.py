@@ -50,7 +50,7 @@ class BackupPlace(NamedTuple):
 
     bucket: str
     prefix: str
-    """With the id of the job, and a slash at its end."""
+    """The prefix of the backup, with the id of the job, and a slash at its end."""
 
     def key(self, key: str) -> str:
         """Return the key of the backup of an object."""
@@ -76,7 +76,7 @@ class FenceMark(NamedTuple):
 
     key: str
     number: int
-    """That of this run: a higher one in the object is of a newer run."""
+    """The number of this run: a higher one in the object is of a newer run."""
 
 
 class Brief(NamedTuple):

@@ -62,10 +62,10 @@ class Landing:
         self._written: list[tuple[str, str, Done]] = []
         """Unfinished files that are to be on disk before they get their place."""
         self._moved: list[tuple[Stamp | None, Done]] = []
-        """Those that have it, and are done when that is on disk; a stamp or nothing is their result."""
+        """Files that have got their place, and are done when that is on disk; a stamp or nothing is their result."""
         self._is_due = self._gathers = False
         self._number = 0
-        """Of the latest call that is due: one that gathers files gives way to one at once."""
+        """The number of the latest call that is due: one that gathers files gives way to one at once."""
         self.planned: dict[str, Stamp] = {}
         """The files that may be replaced by a saved plan, by path: with another stamp they stay."""
 

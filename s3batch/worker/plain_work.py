@@ -54,7 +54,7 @@ class PlainWrites(PlainWorks, ABC):
         self.applies = not (tools.brief.extensions or tools.brief.is_guarded)
         """False if no work of this job is plain."""
         self._headers: dict[str, Mapping[str, str] | None] = {}
-        """By the fingerprint of the attributes, which is quicker to look up than they are."""
+        """The headers by the fingerprint of the attributes, which is quicker to look up than they are."""
 
     @abstractmethod
     def is_plain(self, attributes: Attributes) -> bool:

@@ -21,7 +21,7 @@ class Repository(NamedTuple):
     """Where a repository is."""
 
     host: str
-    """In lower case, without a port."""
+    """The host in lower case, without a port."""
     owner: str
     """All components of the path but the last; GitLab nests groups."""
     name: str

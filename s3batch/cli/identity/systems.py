@@ -343,4 +343,4 @@ SYSTEMS: tuple[System, ...] = (
         },
     ),
 )  # fmt: skip
-"""In the order in which markers are looked for: Harness sets Drone's too, Gitea and Forgejo set GitHub's."""
+"""The systems in the order in which markers are looked for: Harness sets Drone's too, Gitea and Forgejo set GitHub's."""

@@ -48,7 +48,7 @@ class PrunedJournal(NamedTuple):
     """Parked by an interrupted or failed job."""
     failures: tuple[tuple[UploadLeft, str], ...] = ()
     refused: tuple[tuple[UploadLeft, str], ...] = ()
-    """Those that these credentials, or this store, may never abort, and why: no failure."""
+    """The uploads that these credentials, or this store, may never abort, and why: no failure."""
     withheld: str = ""
     """The journal, where it has uploads to abort and may not decide where: nothing was done with it."""
 

@@ -57,7 +57,7 @@ class EarlyManifest:
         self._bucket = bucket
         self._key = wanted.prefix + NAME
         self._ends: dict[str, str] | None = None
-        """For the key that a page of the listing begins after, the last key of that page."""
+        """The last key of a page of the listing, by the key that the page begins after."""
         self._digest = ""
         """Empty if the manifest was not read, or is damaged."""
         self._rows: Generator[bytes, None, str] | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s3batch.reporting.console import Output
 
 UNASKED = 100
-"""So many objects are deleted without a question."""
+"""The number of objects that are deleted without a question."""
 
 
 def ask_before_deletes(

@@ -24,11 +24,11 @@ class UndoFacts(NamedTuple):
     """What is known of the jobs that are undone."""
 
     bucket: str
-    """Of the backups; empty: the bucket's versions are used."""
+    """The bucket of the backups; empty: the bucket's versions are used."""
     begin: float
     """When the store first answered the jobs, by its clock."""
     end: float
-    """Until when a request of theirs may have landed."""
+    """The time until which a request of theirs may have landed."""
     late: float = 0.0
     """Seconds by which LastModified of a write may be later than the Date of its response."""
 

@@ -56,7 +56,7 @@ class ExchangeRequest(NamedTuple):
     """The coordinator's message of one exchange."""
 
     works: list[tuple[Any, ...]]
-    """As :func:`~s3batch.executors.worker_process.pack_works` makes them."""
+    """The works as :func:`~s3batch.executors.worker_process.pack_works` makes them."""
     words: dict[str, Any]
     """``drain``, ``throttle``, ``credentials``, ``quirks``, each with its payload."""
 

@@ -174,7 +174,7 @@ def _choose_flush(runner: WorkerLoop) -> float:
 
 
 _workers: dict[str, HostedWorker] = {}
-"""Those of this process, by token: one for each job and each time it was opened here."""
+"""The workers of this process, by token: one for each job and each time it was opened here."""
 
 
 def report_version() -> str:

@@ -25,7 +25,7 @@ class TargetProbe(NamedTuple):
 
     root: str
     name: str
-    """Of the unfinished file; its content is the same text."""
+    """The name of the unfinished file; its content is the same text."""
 
 
 class ViewAnswer(NamedTuple):
