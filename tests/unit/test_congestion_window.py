@@ -6,7 +6,7 @@ import pytest
 
 from s3batch.s3.congestion_window import FIRST_WINDOW, CongestionWindow
 
-GROW, FAR = "grow", "far"
+GROW, FAR, NEAR = "grow", "far", "near"
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 
 
 def size_after(*events, limit: int = 64) -> float:
-    """Return the size after events: "grow" near or "far", seconds that pass, or the arguments of a throttle."""
+    """Return the size after events: responses, seconds that pass, or the arguments of a throttle."""
     clock = Clock()
     window = CongestionWindow(limit, clock)
     for event in events:
@@ -26,6 +26,8 @@ def size_after(*events, limit: int = 64) -> float:
             window.grow(0.002)
         elif event == FAR:
             window.grow(0.02)
+        elif event == NEAR:
+            window.grow(0.0002)
         elif isinstance(event, tuple):
             window.throttle(*event)
         else:
@@ -42,6 +44,11 @@ def size_after(*events, limit: int = 64) -> float:
         pytest.param([*[FAR] * 8, (32,), FAR], 16.0625, id="after a halving it grows by one a round from afar, too"),
         pytest.param([GROW] * 200, 64, id="never above the limit"),
         pytest.param([FAR] * 200, 64, id="never above the limit from afar"),
+        pytest.param([NEAR] * 200, 32, id="a store on the same machine: no more than a worker begins meanwhile"),
+        pytest.param(
+            [NEAR, *[GROW] * 60], 32, id="what one of the last responses has shown counts, whatever others take"
+        ),
+        pytest.param([*[NEAR] * 40, *[FAR] * 512], 64, id="a store that no longer responds so quickly gets more"),
         pytest.param([*[GROW] * 12, (20,)], 10, id="halved"),
         pytest.param([*[GROW] * 12, (6,)], 3, id="half of the requests in flight, if those are fewer"),
         pytest.param([(0,)], 1, id="never below one"),
