@@ -232,9 +232,10 @@ class Coordinator:
         self._deps.signals.check()
         if self._deps.signals.seen:
             raise self._deps.signals.error()
-        if self._deps.look is not None:
-            self._deps.look()
-        self._sign_in.refresh()
+        with self._deps.signals.raising():  # both may wait for a server
+            if self._deps.look is not None:
+                self._deps.look()
+            self._sign_in.refresh()
         self._journal.jobs.give_sign_of_life()
 
     def _take_sample(self, *, last: bool = False) -> None:

@@ -128,9 +128,8 @@ class JobRunner:
 
         ``bandwidth``: see :meth:`Bucket.from_settings`.
         """
-        bucket = Bucket.from_settings(settings or self.settings, name, bandwidth=bandwidth)
+        bucket = Bucket.from_settings(settings or self.settings, name, bandwidth=bandwidth, check=self.signals.check)
         bucket.warn = warn
-        bucket.transport.check = self.signals.check
         return bucket
 
     def close_bucket(self, bucket: Bucket) -> None:

@@ -178,6 +178,8 @@ class Signals:
         """Have a signal raise within the block, where something may take long: a walk, a request."""
         before, self.gentle = self.gentle, False
         try:
+            if self.seen:  # it came after the last look at it
+                raise self.error()
             yield
         finally:
             self.gentle = before

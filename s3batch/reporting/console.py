@@ -40,6 +40,8 @@ _PLAIN_WIDTH = 80
 """Columns where there is no terminal."""
 _TRACEBACKS = 2
 """``-vv``."""
+_LOOK = 0.1
+"""Seconds of one wait for an answer on the terminal."""
 _UNSAFE = (
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: line breaks, escape sequences
     "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # breaks, bidi, invisible
@@ -214,6 +216,8 @@ class Output:
         """Ask on the terminal and return whether the answer is yes; an empty answer and the end of stdin are no."""
         self._stderr.write(f"{self.clean(question)} [y/N] ")
         self._stderr.flush()
+        while not select.select([sys.stdin], [], [], _LOOK)[0]:
+            pass  # a signal that comes just before a read would not interrupt it
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def trace(self, error: BaseException) -> None:

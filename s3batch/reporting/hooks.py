@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3batch import __version__
 from s3batch.base.errors import EXIT_BUG, INTERRUPTED
+from s3batch.base.thread_wait import join_thread
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -183,7 +184,7 @@ def _run_bounded(work: Callable[[], str], seconds: float) -> str:
     answers: list[str] = []
     thread = threading.Thread(target=lambda: answers.append(_guard(work)), daemon=True)
     thread.start()
-    thread.join(seconds)
+    join_thread(thread, seconds)
     return answers[0] if answers else f"no answer in {seconds:.3g} s"
 
 

@@ -58,10 +58,18 @@ class Bucket(RetryingSender):
         """A request that was sent ahead, its outcome once it has one, and until when that counts."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, bucket: str, *, bandwidth: Bandwidth = 0.0) -> Bucket:
-        """Return the bucket of the settings, not yet contacted. ``bandwidth``: the limit, if content goes this way."""
-        endpoint, login = connect_to_bucket(settings, bucket)
-        return cls(endpoint, login, tries=settings.retries, bandwidth=bandwidth)
+    def from_settings(
+        cls, settings: Settings, bucket: str, *, bandwidth: Bandwidth = 0.0, check: Callable[[], None] | None = None
+    ) -> Bucket:
+        """Return the bucket of the settings, not yet contacted. ``bandwidth``: the limit, if content goes this way.
+
+        ``check`` raises if the run is to stop. It is called while the bucket waits.
+        """
+        endpoint, login = connect_to_bucket(settings, bucket, check=check)
+        made = cls(endpoint, login, tries=settings.retries, bandwidth=bandwidth)
+        if check is not None:
+            made.transport.check = check
+        return made
 
     # --- listings ---------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from s3batch.base.errors import EndpointError, S3BatchError, SettingsError
 from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.thread_wait import join_thread
 from s3batch.files.bounded import is_odd_file, read_regular_file
 from s3batch.s3.back_off import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
@@ -52,11 +53,13 @@ class Login:
         source: Any = None,
         resolve: Callable[[], Any] | None = None,
         patience: float = 90.0,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """Take a given pair as ``fixed``, or ``source``, botocore's credentials; ``resolve`` finds such again.
 
-        ``patience`` is the seconds that finding credentials may take.
+        ``patience`` is the seconds that finding credentials may take; ``check`` raises if the run is to stop meanwhile.
         """
+        self._check = check
         self._patience = patience
         self._fixed = fixed
         self._source = source
@@ -73,7 +76,7 @@ class Login:
             return self._fixed
         due = getattr(self._source, "refresh_needed", None)
         if due is not None and due():
-            frozen = _ask_boto(self._source.get_frozen_credentials, self._patience)
+            frozen = _ask_boto(self._source.get_frozen_credentials, self._patience, self._check)
         else:
             frozen = self._source.get_frozen_credentials()
         parts = (frozen.access_key, frozen.secret_key, frozen.token or "")
@@ -95,21 +98,24 @@ class Login:
         return after if after != before else None
 
 
-def connect_to_bucket(settings: Settings, bucket: str, grace: float = SIGN_IN_GRACE) -> tuple[Endpoint, Login]:
+def connect_to_bucket(
+    settings: Settings, bucket: str, grace: float = SIGN_IN_GRACE, check: Callable[[], None] | None = None
+) -> tuple[Endpoint, Login]:
     """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`.
 
-    ``grace``: seconds beyond the timeout for finding credentials.
+    ``grace``: seconds beyond the timeout for finding credentials. ``check`` raises if the run is to stop meanwhile.
     """
+    patience = settings.timeout + grace
     if is_unsigned(settings, bucket):
         login, configured = Login(), AwsConfig()
         if settings.profile or _configuration_files():
-            session = _ask_boto(lambda: make_boto_session(settings), settings.timeout + grace)
-            configured = _ask_boto(lambda: read_aws_config(session, settings), settings.timeout + grace)
+            session = _ask_boto(lambda: make_boto_session(settings), patience, check)
+            configured = _ask_boto(lambda: read_aws_config(session, settings), patience, check)
     elif _needs_no_boto(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
         configured = AwsConfig()
     else:
-        login, configured = _by_boto3(settings, settings.timeout + grace)
+        login, configured = _by_boto3(settings, patience, check)
     endpoint = _make_endpoint(settings, bucket, login.current(), configured)
     _refuse_unsafe("the region", endpoint.region)
     return endpoint, login
@@ -295,24 +301,25 @@ def _is_loopback(host: str) -> bool:
 # --- where boto3 decides -------------------------------------------------------------------
 
 
-def _by_boto3(settings: Settings, patience: float) -> tuple[Login, AwsConfig]:
+def _by_boto3(settings: Settings, patience: float, check: Callable[[], None] | None) -> tuple[Login, AwsConfig]:
     if settings.oidc_token_id and not settings.assume_role:
         raise settings.bad("oidc_token_id", "it is only for assuming a role; set assume_role too")
 
     def resolve() -> Any:
-        return _ask_boto(lambda: _resolve_credentials(make_boto_session(settings), settings), patience)
+        return _ask_boto(lambda: _resolve_credentials(make_boto_session(settings), settings), patience, check)
 
-    session = _ask_boto(lambda: make_boto_session(settings), patience)
-    source = _ask_boto(lambda: _resolve_credentials(session, settings), patience)
-    login = Login(source=source, resolve=resolve, patience=patience)
-    return login, _ask_boto(lambda: read_aws_config(session, settings), patience)
+    session = _ask_boto(lambda: make_boto_session(settings), patience, check)
+    source = _ask_boto(lambda: _resolve_credentials(session, settings), patience, check)
+    login = Login(source=source, resolve=resolve, patience=patience, check=check)
+    return login, _ask_boto(lambda: read_aws_config(session, settings), patience, check)
 
 
-def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
+def _ask_boto(question: Callable[[], Any], patience: float, check: Callable[[], None] | None = None) -> Any:
     """Return boto3's answer within ``patience`` seconds, else raise :class:`EndpointError` with its words.
 
     An exception of its credential chain or of the AWS configuration comes from the user's configuration and is no bug
     of s3batch: an SSO cache that is not JSON, a missing token file, a ``credential_process`` that prints nonsense.
+    ``check`` raises if the run is to stop meanwhile.
     """
     outcome: list[tuple[Any, Exception | None]] = []
 
@@ -325,7 +332,7 @@ def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
     thread = threading.Thread(target=ask, name="sign-in", daemon=True)  # boto3 has no limit for a credential_process
     try:
         thread.start()
-        thread.join(patience)
+        join_thread(thread, patience, check)
     except RuntimeError:  # no more threads may be started
         ask()
     finally:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.thread_wait import join_thread
 from s3batch.files.bounded import is_odd_file
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ class Dialer:
             return
         try:
             host = _encode_host(self._endpoint.server_name)
-            found = socket.getaddrinfo(host, self._endpoint.port, type=socket.SOCK_STREAM)
+            found = _resolve_host(host, self._endpoint.port)
         except UnicodeError as error:
             raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} is not a valid host name") from error
         except OSError:
@@ -101,6 +104,37 @@ class Dialer:
         else:
             self._addresses = deque((family, address) for family, _, _, _, address in found)
         self._resolved = now
+
+
+def _resolve_host(host: bytes, port: int) -> list[Any]:
+    """Return the addresses of a host. The system's resolver may take a minute, and no signal would interrupt it."""
+    outcome: list[tuple[list[Any], Exception | None]] = []
+
+    def ask() -> None:
+        try:
+            outcome.append((socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), None))
+        except (OSError, UnicodeError) as error:  # raised again where it was asked
+            outcome.append(([], error))
+
+    if _is_known_here(host):
+        ask()
+    else:
+        thread = threading.Thread(target=ask, name="resolve", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads may be started
+            ask()
+        else:
+            join_thread(thread, math.inf)
+    found, error = outcome[0]
+    if error is not None:
+        raise error
+    return found
+
+
+def _is_known_here(host: bytes) -> bool:
+    """Return true for an address, and for this machine: the resolver asks no server about them."""
+    return host == b"localhost" or b":" in host or host.replace(b".", b"").isdigit()
 
 
 def _encode_host(name: str) -> bytes:

@@ -1023,6 +1023,32 @@ def test_a_signal_ends_a_long_step_of_the_plan_at_once(journal, coordinate):
     assert set(states(journal).values()) <= {State.DONE, State.PENDING}
 
 
+def test_a_signal_while_credentials_are_renewed_ends_the_wait_at_once(journal, coordinate):
+    class Silent(Login):
+        def current(self) -> None:
+            signal.raise_signal(signal.SIGTERM)  # while the server of the credentials says nothing
+            pytest.fail("the wait went on")
+
+    times = itertools.count(0, 1000.0)
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(good), signals=signals, login=Silent(), clock=lambda: next(times))
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(1)]))
+
+
+def test_a_signal_while_the_fence_is_read_ends_the_wait_at_once(journal, coordinate):
+    def look() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("the wait went on")
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(good), signals=signals, look=look)
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(1)]))
+
+
 def test_the_second_signal_leaves_what_is_under_way_to_be_looked_up(journal, coordinate):
     def answer(work: Work) -> Any:
         signal.raise_signal(signal.SIGINT)
