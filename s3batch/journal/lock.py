@@ -84,12 +84,9 @@ class JournalLock:
         except OSError:
             return None
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _read_lock_holder(file)
+            return _read_lock_holder(file) if _is_locked(file) else None
         finally:
             os.close(file)
-        return None
 
     def _open(self) -> int:
         try:
@@ -98,18 +95,24 @@ class JournalLock:
             raise JournalError(f"cannot open {self._path}: {error.strerror}", hint="name another --journal") from error
 
 
-def may_be_held(path: str) -> bool:
-    """Return false if no process holds a lock file. It is a tenth of the cost of reading who does, and reads nothing."""
+def is_lock_held(path: str) -> bool:
+    """Return whether a process holds a lock file. It is a tenth of the cost of reading who does, and reads nothing."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        return _is_locked(file)
+    finally:
+        os.close(file)
+
+
+def _is_locked(file: int) -> bool:
+    """Return whether another process holds the lock of an open lock file."""
+    try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
-    finally:
-        os.close(file)
     return False
 
 

@@ -17,7 +17,7 @@ from s3batch.base.errors import JournalLockedError, S3BatchError
 from s3batch.base.named_tuple import NamedTuple
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
-from s3batch.journal.lock import JournalLock, may_be_held
+from s3batch.journal.lock import JournalLock, is_lock_held
 from s3batch.settings.direction import format_place
 from s3batch.settings.endpoint_names import name_endpoint
 
@@ -94,10 +94,9 @@ class TargetLock:
             for name in private.list_directory(directory)
             if re.fullmatch(_NAME, name)
             and name != f"{self._name}.lock"
-            and may_be_held(os.path.join(directory, name))  # a home keeps the locks of thousands of targets
+            and is_lock_held(os.path.join(directory, name))  # a home keeps the locks of thousands of targets
             and (last := _read_last_job(os.path.join(directory, name), self._endpoint))
             and _do_targets_overlap(self._target, last.target)
-            and JournalLock(os.path.join(directory, name.removesuffix(".lock"))).holder() is not None
         ]
 
 
