@@ -459,3 +459,9 @@ def test_a_remote_is_a_host_an_owner_and_a_name(url, expected):
 )
 def test_credentials_are_taken_out_of_a_url(url, expected):
     assert without_credentials(url) == expected
+
+
+@pytest.mark.parametrize("more", [{}, {"DRONE_BUILD_NUMBER": ""}])
+def test_the_id_of_a_build_of_harness_is_its_number(more):
+    assert find_build({"HARNESS_BUILD_ID": "7"} | more).number == "7"
+    assert find_build({"HARNESS_BUILD_ID": "7", "DRONE_BUILD_NUMBER": "8"}).number == "8"

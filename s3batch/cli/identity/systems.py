@@ -89,6 +89,9 @@ _DRONE = {
     "arch": "DRONE_STAGE_ARCH",
 }
 """Drone, Woodpecker and Harness share these names; each sets its own half or all of them."""
+_HARNESS = _merge_variables(_DRONE, "DRONE_") | {
+    "number": (*_DRONE["number"].split(), "HARNESS_BUILD_ID")  # its DRONE_ names may be missing in manual runs
+}
 _DRONE_FORK = {"fork": "a source branch written `owner:branch` means a fork; otherwise unknown"}
 
 
@@ -294,7 +297,7 @@ UNMARKED = System(
 
 SYSTEMS: tuple[System, ...] = (
     System(
-        name="harness", title="Harness", marker="HARNESS_BUILD_ID", variables=_merge_variables(_DRONE, "DRONE_"),
+        name="harness", title="Harness", marker="HARNESS_BUILD_ID", variables=_HARNESS,
         complete=_complete_drone, notes=_DRONE_FORK,
     ),
     System(
