@@ -37,15 +37,22 @@ class S3BatchError(Exception):
 
     exit_code = EXIT_FAILED
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", remedy: str = "") -> None:
+        """``remedy``, in the place of a hint: what to do before the job is resumed."""
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = f"{remedy}, then resume" if remedy else hint
+        self._remedy = remedy
         self.document: Mapping[str, Any] | None = None
         """The report of the run that ended with it, in the Python API; ``None`` if no job had begun."""
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def reword_for_rehearsal(self) -> None:
+        """Word the hint for a run that leaves nothing to resume: a dry run, or a verify."""
+        if self._remedy:
+            self.hint = f"{self._remedy}, then run it again"
 
 
 class JobFailedError(S3BatchError):

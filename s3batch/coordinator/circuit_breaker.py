@@ -61,28 +61,28 @@ class CircuitBreaker:
         self._deaths += 1
         if self._deaths >= WORKER_DEATHS:
             words = f"{WORKER_DEATHS} worker processes died before anything was done"
-            raise self.stop(words, "find out why they died (out of memory?), then resume")
+            raise self.stop(words, "find out why they died (out of memory?)")
 
     def record_failure(self, result: Result) -> None:
         """Note a failure that stays. Raises StoppedError if it means that every operation will fail."""
         if result.code == DISK_FULL:
             raise DiskFullError(result.error)
         if result.fatal:
-            raise self.stop(result.error, "correct it, then resume")
+            raise self.stop(result.error, "correct it")
         if result.code in _OF_ONE_FILE:
             return
         if result.retryable and result.code != DAMAGED:  # the store has answered
             self._unserved.add(result.id)
             if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > self._endpoint_gone:
-                raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
+                raise self.stop(f"the endpoint is gone: {result.error}", "wait until it is back")
         if result.status == NOT_IMPLEMENTED:
             self._not_implemented[result.error] += 1
             if self._not_implemented[result.error] >= NOT_IMPLEMENTED_OFTEN:
-                raise self.stop(result.error, "remove that setting, then resume")
+                raise self.stop(result.error, "remove that setting")
         self._failures[result.code] += 1
         if not self.worked and self._failures[result.code] >= SAME_FAILURES:
             words = f"the first {SAME_FAILURES} operations all failed with the same error: {result.error}"
-            raise self.stop(words, "correct it, then resume")
+            raise self.stop(words, "correct it")
 
     def allow(self, room: int, outstanding: int) -> int:
         """Return how many operations to hand out if there is ``room`` for that many.
@@ -91,7 +91,10 @@ class CircuitBreaker:
         """
         return room if self.worked else min(room, SAME_FAILURES - outstanding)
 
-    def stop(self, message: str, hint: str) -> StoppedError:
-        """Return the error that stops the job; its exit code tells whether anything was done."""
+    def stop(self, message: str, remedy: str) -> StoppedError:
+        """Return the error that stops the job; its exit code tells whether anything was done.
+
+        ``remedy``: what to do before the job is resumed.
+        """
         code = StoppedError.exit_code if self.worked else EndpointError.exit_code
-        return StoppedError(message, exit_code=code, hint=hint)
+        return StoppedError(message, exit_code=code, remedy=remedy)

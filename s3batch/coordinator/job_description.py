@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ class JobDescription(ABC):
         if stopped is None:
             return ""
         if self.runner.settings.dry_run:  # a rehearsal, such as a verify, leaves nothing to resume
-            stopped.hint = re.sub(r"(?<!s3batch )\bresume\b", "run it again", stopped.hint)
+            stopped.reword_for_rehearsal()
         return str(stopped)
 
     def forgive(self, error: str) -> None:

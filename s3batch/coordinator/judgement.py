@@ -245,6 +245,4 @@ class Judgement:
         with self._deps.signals.raising():
             renewed = self._sign_in.renew()
         if not renewed:
-            raise self._breaker.stop(
-                f"the credentials are refused ({result.error})", "renew the credentials, then resume"
-            )
+            raise self._breaker.stop(f"the credentials are refused ({result.error})", "renew the credentials")

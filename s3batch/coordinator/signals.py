@@ -32,8 +32,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StoppedError(S3BatchError):
     """The job ends here with work left in the journal, for a reason that is not one operation's."""
 
-    def __init__(self, message: str, *, exit_code: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, exit_code: int, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
         self.exit_code = exit_code
 
 
@@ -41,7 +41,7 @@ class DiskFullError(StoppedError):
     """The target of a download takes nothing more."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=EXIT_FAILED, hint="make room, then resume")
+        super().__init__(message, exit_code=EXIT_FAILED, remedy="make room")
 
 
 class InterruptedJobError(StoppedError):

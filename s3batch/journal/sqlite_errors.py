@@ -41,7 +41,7 @@ def name_path_in_error(path: str, error: sqlite3.Error) -> JournalError:
     """Return the error to raise where the journal stays as it is: its path, and what is wrong."""
     name = getattr(error, "sqlite_errorname", "")
     why = next((text for start, text in _WHAT_IS_WRONG.items() if name.startswith(start)), "the journal cannot be used")
-    return JournalError(f"{why}: {path} ({error})", hint="correct this, then resume; finished operations are kept")
+    return JournalError(f"{why}: {path} ({error})", remedy="correct this (finished operations are kept)")
 
 
 def describe_unusable(path: str, why: str) -> JournalError:

@@ -138,7 +138,7 @@ def find_local_orphans(
         raise JobFailedError(
             f"{format_plural(len(first.unread), 'directory')} of the target could not be read, so nothing was deleted: "
             f"{', '.join(first.unread[:3])}",
-            hint="give the rights to read it, then resume",
+            remedy="give the rights to read it",
         )
     if count:
         _check_guards(wanted, journal, count, first.files)

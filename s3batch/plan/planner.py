@@ -170,7 +170,7 @@ class Planner:
             count = walked.troubled if walked else 0
             raise JobFailedError(
                 f"{format_plural(count, 'path')} could not be read while the source was walked",
-                hint="run s3batch resume; it walks again",
+                remedy="make them readable",
             )
 
     def plan_deletes(self, add: Add) -> Iterator[None] | None:

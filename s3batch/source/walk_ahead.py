@@ -149,7 +149,7 @@ class WalkAhead:
         while len(data) < length:
             piece = os.read(self._pipe, length - len(data))
             if not piece:
-                raise JobFailedError(_LOST, hint="run s3batch resume; it walks again")
+                raise JobFailedError(_LOST, remedy="find out what killed it (out of memory?)")
             data += piece
         return bytes(data)
 

@@ -181,3 +181,17 @@ def test_a_full_disk_ends_a_job_in_words_though_its_end_cannot_be_noted(end, mon
 
     assert (ended.code, ended.document["exit_code"], ended.document["state"]) == (3, 3, "failed")
     assert ended.kept_code is None
+
+
+@pytest.mark.parametrize(
+    ("error", "dry_run", "said"),
+    [
+        pytest.param({"remedy": "make room"}, False, "no room; make room, then resume", id="a job"),
+        pytest.param({"remedy": "make room"}, True, "no room; make room, then run it again", id="a dry run"),
+        pytest.param({"hint": "give --resume-from 7"}, True, "no room; give --resume-from 7", id="other words stay"),
+    ],
+)
+def test_a_hint_is_worded_for_the_kind_of_run(end, error, dry_run, said):
+    ended = end(stop(JobFailedError("no room", **error)), dry_run=dry_run)
+
+    assert ended.document["error"] == said

@@ -344,7 +344,7 @@ class DaskExecutor(MessagingExecutor):
             raise JobFailedError(
                 f"the Dask cluster at {self._cluster.address} has had no worker for this job for {_ABANDONED:g} s "
                 f"({self._trouble})",
-                hint="resume when it has one",
+                remedy="wait until it has one",
             )
         self._fill()
 
@@ -354,4 +354,4 @@ class DaskExecutor(MessagingExecutor):
             self._lose_worker(seat, news)
         if not self._draining:
             words = f"the connection to the Dask scheduler at {self._cluster.address} is gone"
-            raise JobFailedError(words, hint="resume when it is back")
+            raise JobFailedError(words, remedy="wait until it is back")
