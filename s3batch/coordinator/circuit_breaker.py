@@ -54,6 +54,11 @@ class CircuitBreaker:
         if self._unserved:
             self._unserved.clear()
 
+    def note_served(self, is_served: bool) -> None:
+        """Note whether the store has done something whose result is still to come: more may be handed out then."""
+        if is_served and not self.worked:
+            self.record_success()
+
     def record_death(self) -> None:
         """Note that workers died. Raises StoppedError if too many did before anything worked."""
         if self.worked:

@@ -160,8 +160,7 @@ class Coordinator:
                 enough = self._dispatcher.has_enough
                 planning = planning if enough else self._plan(planning)
                 self._dispatcher.hand_out(stage)
-                at_once = planning is not None and not enough
-                self._take(self._executor.poll(0.0 if at_once else self._patience()))
+                self._take(self._executor.poll(0.0 if planning is not None and not enough else self._patience()))
                 self._look_around()
                 if planning is None and self._counts.open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
@@ -280,6 +279,7 @@ class Coordinator:
         totals = self._deps.totals
         totals.bytes_sent += news.sent
         totals.bytes_settled += sum([result.sent for result in news.results if not result.error])
+        self._breaker.note_served(news.is_served)
         if news.requests:
             self._journal.jobs.add_tally(requests=news.requests)
         for warning in news.warnings:

@@ -67,6 +67,8 @@ class PollResult:
         """S3's codes of answers the native client left to boto3."""
         self.unheard: list[str] = []
         """Keys of writes that were sent and not answered."""
+        self.is_served = False
+        """True if the store has done something for a worker."""
 
     def __repr__(self) -> str:
         return f"PollResult({vars(self)})"

@@ -41,7 +41,8 @@ class InlineExecutor:
             runner.turn(timeout)
         news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
-        news.sent = self._state.on_results(news.results, runner.status())
+        status = runner.status()
+        news.sent, news.is_served = self._state.on_results(news.results, status), status.is_served
         news.add_tally(runner.transport.take_tally())
         return news
 

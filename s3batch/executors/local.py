@@ -273,6 +273,7 @@ class LocalExecutor(MessagingExecutor):
             rows, stored, tally, status = payload
             results = unpack_results(rows)
             news.sent += process.state.on_results(results, status, stored)
+            news.is_served = news.is_served or status.is_served
             news.results += results
             news.stored += stored
             news.add_tally(Tally(*tally))

@@ -161,6 +161,7 @@ class WorkerLoop:
             credit,
             self._tools.source.find_stuck(self._tools.brief.stuck_after),
             self.transport.wire[0],
+            self._plain.is_served,
         )
 
     def _ahead(self) -> int:

@@ -64,6 +64,8 @@ class Status(NamedTuple):
     """A file that a thread of it has waited for too long."""
     sent: int = 0
     """Bytes of bodies that it has sent or fetched since its start."""
+    is_served: bool = False
+    """True if the store has done plain work of it, also where that waits for something else."""
 
 
 def collect_work_tags(work: Work) -> list[Tag]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from s3batch.base import hashes
@@ -250,7 +251,17 @@ class Tools:
 
 def prepare_worker(brief: Brief, count: int, content: int) -> None:
     """Load modules that each worker needs, before they are forked, for ``count`` works with so many bytes of content."""
+    if brief.source is not None and brief.source.copies:
+        _load("plain_transfer", "transfer")
+    elif brief.target is not None:
+        _load("plain_fetch")
     if count * _SIGNED_TEXT + content > hashes.FEW:
         hashes.load_openssl()
     if brief.sends and content > checksums.FEW:
         checksums.load_checksum(Checks.from_endpoint(brief.endpoint).name)
+
+
+def _load(*names: str) -> None:
+    """Import modules of this package, which would else be imported by each worker."""
+    for name in names:
+        importlib.import_module(f"{__package__}.{name}")

@@ -1,13 +1,14 @@
 """The probe of a store's copies: an object with metadata and a tag is copied once, and the copy is looked at.
 
 AWS keeps both. Other stores may lose them without a word: Ceph's gateway drops the tags of every copy. A plain copy is one
-request and shows nothing of what it kept, so a worker probes before its first one. What is lost is a quirk: tags are put
-back after each copy, and a store that loses metadata is not asked to copy.
+request and shows nothing of what it kept, so a worker probes beside its first ones, and none of those is done before the
+probe has ended. What is lost is a quirk: tags are put back after each copy, and a store that loses metadata is not asked
+to copy.
 """
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from s3batch.objects.headers import METADATA_PREFIX, name_header_aspect
@@ -15,7 +16,7 @@ from s3batch.objects.own_keys import PROBE
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
-from s3batch.s3.event_loop import sleep
+from s3batch.s3.event_loop import wait_for
 from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
 _BODY = b"s3batch"
 _TAGS = (("s3batch", "probe"),)
 _HEADERS = {"content-type": "text/x-s3batch-probe", f"{METADATA_PREFIX}s3batch": "probe"}
-_LOOK_AGAIN = 0.01
-"""Seconds between looks whether another copy of this worker has probed."""
 
 
 def must_probe_copies(tools: Tools) -> bool:
-    """Return whether the store's copies have to be probed, or are just being probed, before a copy is sent."""
+    """Return whether the store's copies have to be probed, or are just being probed."""
     if not tools.endpoint.url:
         return False
     return tools.copies.is_looking or not (tools.copies.probed or tools.quirks.has(QuirkKind.COPY_PROBED))
@@ -40,11 +39,11 @@ def must_probe_copies(tools: Tools) -> bool:
 async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     """Probe the store's copies, unless that was done; others of this worker wait for the result."""
     while tools.copies.is_looking:
-        await sleep(_LOOK_AGAIN)
+        await wait_for(tools.copies.begin_wait)
     if not must_probe_copies(tools):
         return
     tools.copies.is_looking = tools.copies.probed = True
-    parent = f"{operation.key.removesuffix(operation.path)}{PROBE}{secrets.token_hex(8)}"
+    parent = f"{operation.key.removesuffix(operation.path)}{PROBE}{os.urandom(8).hex()}"
     try:
         lost = await _find_lost_by_copy(parent, tools)
         if lost is not None:
@@ -54,7 +53,7 @@ async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     except RequestError:
         return  # the copies that follow meet the same trouble, and tell of it
     finally:
-        tools.copies.is_looking = False
+        tools.copies.end_look()
         await _remove(parent)
 
 

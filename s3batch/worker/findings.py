@@ -8,6 +8,7 @@ from s3batch.s3.stored_proof import Proofs
 
 if TYPE_CHECKING:
     from s3batch.quirks import Quirks
+    from s3batch.s3.event_loop import Done, EventLoop
 
 
 class CopyFindings:
@@ -28,6 +29,18 @@ class CopyFindings:
         """The number of copies that were refused with 403."""
         self.refused: tuple[Quirks, str, bool] | None = None
         """Whether a call is known not to copy, as these quirks say: asked for each object."""
+        self._waiting: list[Done] = []
+
+    def begin_wait(self, _: EventLoop, done: Done) -> None:
+        """Have ``done`` called when the look at a copy has ended."""
+        self._waiting.append(done)
+
+    def end_look(self) -> None:
+        """Let all go on that wait for the look at a copy."""
+        self.is_looking = False
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(None, None)
 
 
 class TagFindings:

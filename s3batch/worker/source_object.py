@@ -148,8 +148,12 @@ def are_copies_refused(tools: Tools, request: str = "CopyObject") -> bool:
 
 def _refuses_copies(request: str, tools: Tools) -> bool:
     quirks = tools.quirks
-    dropped = quirks.about(QuirkKind.COPY_DROPS) - {TAGS}
-    return quirks.refuses(request) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
+    return quirks.refuses(request) or quirks.refuses(_name_source_copies(tools)) or loses_metadata(tools)
+
+
+def loses_metadata(tools: Tools) -> bool:
+    """Return whether the store is known to lose metadata of what it copies, which nothing but another way can keep."""
+    return bool(tools.quirks.about(QuirkKind.COPY_DROPS) - {TAGS})
 
 
 def _name_source_copies(tools: Tools) -> str:

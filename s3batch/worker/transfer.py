@@ -44,6 +44,7 @@ from s3batch.worker.source_object import (
     head_source,
     is_folder_marker,
     is_refused_copy,
+    loses_metadata,
     name_pinned_source,
     note_proof,
     note_refused_copies,
@@ -136,6 +137,8 @@ async def transfer_object(operation: Operation, tools: Tools, asked: FirstAttemp
         return await _stream_object(operation, condition, tools)
     if not spec.streamed and not are_copies_refused(tools):
         await probe_copies_once(operation, tools)
+    if asked is not None and loses_metadata(tools):
+        operation, asked = operation._replace(recheck=True), None  # an undo must not take this version for the only one
     if asked is not None or not (spec.streamed or are_copies_refused(tools)):
         copied = await _copy_on_server(operation, tools, asked)
         if copied is not None:

@@ -310,6 +310,7 @@ class DaskExecutor(MessagingExecutor):
         results = unpack_results(answer.results)
         status = answer.status or Status(seat.state.begun, seat.state.credit)
         news.sent += seat.state.on_results(results, status, answer.stored)
+        news.is_served = news.is_served or status.is_served
         news.results += results
         news.stored += answer.stored
         news.add_tally(Tally(*answer.tally))
