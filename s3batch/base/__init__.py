@@ -1,1 +1,1 @@
-"""What every package needs and none owns: errors and their codes, numbers as text, named tuples, hashes, failpoints."""
+"""What every package needs and none owns: errors and their codes, numbers as text, named tuples, hashes, waits, failpoints."""

@@ -26,6 +26,7 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from s3batch.base.errors import EXIT_FAILED
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.reporting.events import EventStream
 from s3batch.reporting.json_stream import Collected, iterate_document_text, iterate_line_text
 from s3batch.reporting.text import format_timestamp
@@ -54,7 +55,11 @@ _COMMAND_ANYWHERE = r"#(?=#\w*\[)"
 
 
 def escape_line(text: str) -> str:
-    """Return ``text`` as one line, with everything escaped that would move a cursor, end a line or hide."""
+    r"""Return ``text`` as one line, with everything escaped that would move a cursor, end a line or hide.
+
+    A byte that is not UTF-8 is shown as ``\xff``.
+    """
+    text = show_bytes(text)
     return text if text.isprintable() else re.sub(_UNSAFE, _escape_character, text)
 
 

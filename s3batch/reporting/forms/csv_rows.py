@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.journal import OperationRow
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def _list_problem_rows(report: RunReport) -> Iterator[OperationRow]:
         )  # fmt: skip
 
 
+def _show_cell(value: object) -> object:
+    return show_bytes(value) if isinstance(value, str) else value
+
+
 def _format_csv(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([_show_cell(value) for value in row] for row in rows)
     return text.getvalue()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.reporting.problems import Problem
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _format_rest(report: RunReport, classname: str, stopped: str) -> str:
 
 def _show_unprintable(text: str) -> str:
     r"""Return ``text`` with ``\x01`` in the place of each character that XML cannot hold."""
-    return _NOT_XML.sub(lambda found: _format_escape(ord(found[0])), text)
+    return _NOT_XML.sub(lambda found: _format_escape(ord(found[0])), show_bytes(text))
 
 
 def _format_escape(code: int) -> str:
