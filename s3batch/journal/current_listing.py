@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _NUMBER, _SINCE = "listing", "listing since"
 
-_RECORD = """
-INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)
+_RECORD = "INSERT INTO object (key, size, etag, modified, listed)"
+_RECORD_OVER = """
 ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
 """
@@ -120,11 +120,8 @@ class CurrentListing:
 
     def write(self, objects: Sequence[ListedObject]) -> None:
         """Write objects that are in the bucket, whatever the journal has of them. Part of a batch."""
-        values = [
-            (key, each.size, each.etag, each.modified, self.number)
-            for key, each in zip(_bind_keys(objects), objects, strict=True)
-        ]
-        self._store.execute_many(_RECORD, values)
+        rows = [(key, *each[1:]) for key, each in zip(_bind_keys(objects), objects, strict=True)]
+        self._store.insert_many(_RECORD, f"(CAST(? AS TEXT), ?, ?, ?, {self.number})", rows, _RECORD_OVER)
 
     def guess_page_end(self, start: str) -> str | None:
         """Return the last key of the page after the key ``start``, if all is as in the last listing; ``None``: it is the last."""
