@@ -476,6 +476,23 @@ def is_streamed(operation: Operation) -> bool:
     return isinstance(operation.spec, SourceObject) and operation.spec.streamed
 
 
+class PlannedDeletes(NamedTuple):
+    """Deletes of objects without a file, in columns: a value for each of them costs several times as much."""
+
+    keys: tuple[str, ...]
+    etags: tuple[str, ...]
+    """As the listing showed them, as do the times."""
+    times: tuple[int, ...]
+    """LastModified in nanoseconds, as :func:`s3batch.worker.delete_check.modified_ns` gives it."""
+
+    def make_operations(self, rows: Sequence[int]) -> list[Operation]:
+        """Return the operation of each, with its row."""
+        return [
+            Operation(DELETE, key, Reason.ORPHAN, stamp=Stamp(mtime_ns=time), stage=Stage.DELETE, etag=etag, id=row)
+            for row, key, etag, time in zip(rows, self.keys, self.etags, self.times, strict=True)
+        ]
+
+
 class Part(NamedTuple):
     """A piece of a multipart upload, a row of the journal. Numbers start at 1."""
 
@@ -504,7 +521,7 @@ class Step(StrEnum):
     COMPARE = "compare"
     """A comparison of many files, none of which has a row in the journal."""
     DELETED = "deleted"
-    """Only of a result: all deletes of one request that succeeded. ``payload`` holds their rows."""
+    """Only of a result: all deletes of one request that succeeded. ``payload`` holds the spans of their rows."""
 
 
 class FileToCompare(NamedTuple):
@@ -540,10 +557,14 @@ class Work(NamedTuple):
     step: Step = Step.WHOLE
     parts: tuple[Part, ...] = ()
     """The one part of PART; all of them for FINISH and SURVEY."""
-    keys: tuple[tuple[int, str], ...] = ()
-    """Rows and keys of one DeleteObjects request (at most 1,000); ``operation`` is then its first."""
-    listed: tuple[tuple[str, int], ...] = ()
-    """For each of these keys: the ETag and the LastModified (ns) that the listing showed; empty where that is unknown."""
+    keys: tuple[str, ...] = ()
+    """Keys of one DeleteObjects request (at most 1,000); ``operation`` is then its first."""
+    rows: Sequence[int] = ()
+    """The row of each of these keys: a range where they follow each other."""
+    etags: tuple[str, ...] = ()
+    """For each of these keys the ETag that the listing showed; all empty where that is unknown."""
+    times: tuple[int, ...] = ()
+    """For each of these keys the LastModified (ns) that the listing showed."""
     files: tuple[FileToCompare, ...] = ()
     """The files of COMPARE. ``operation`` then holds the first; its id is negative, and the files count down from it."""
 
@@ -658,14 +679,23 @@ def expand_row(row: ShortRow) -> Result:
 
 def make_deleted_result(rows: Sequence[int]) -> Result:
     """Return the result of deletes that succeeded together; by itself each would cost 15 us, over all processes."""
-    return Result(rows[0], DELETED, payload=array("q", rows).tobytes())
+    ends = array("q", [end for span in _find_spans(rows) for end in (span[0], span[-1])])
+    return Result(rows[0], DELETED, payload=ends.tobytes())
 
 
-def read_deleted_rows(result: Result) -> Sequence[int]:
-    """Return the rows in the result of :func:`make_deleted_result`."""
-    rows = array("q")
-    rows.frombytes(result.payload)
-    return rows
+def _find_spans(rows: Sequence[int]) -> list[Sequence[int]]:
+    """Return the rows in spans of those that follow each other; mostly all of them do."""
+    if isinstance(rows, range):
+        return [rows]
+    starts = [at for at in range(len(rows)) if not at or rows[at] != rows[at - 1] + 1]
+    return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+
+
+def read_deleted_spans(result: Result) -> list[range]:
+    """Return the rows in the result of :func:`make_deleted_result`, in spans of rows that follow each other."""
+    ends = array("q")
+    ends.frombytes(result.payload)
+    return [range(first, last + 1) for first, last in zip(ends[::2], ends[1::2], strict=True)]
 
 
 def good_result(

@@ -37,13 +37,13 @@ from s3batch.model import (
     WHOLE,
     Kind,
     Operation,
+    PlannedDeletes,
     Result,
     Stage,
     State,
     Step,
     Work,
     expand_row,
-    read_deleted_rows,
 )
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
@@ -76,14 +76,14 @@ class Coordinator:
         self._counts = OpenCounts(deps.totals)
         self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._settle_early)
         self._judgement = Judgement(
-            deps, self._counts, self._dispatcher.leased, self._retries, self._quarantine, self._breaker, self._sign_in
+            deps, self._counts, self._dispatcher, self._retries, self._quarantine, self._breaker, self._sign_in
         )
         self._stage = Stage.MAIN
         self._is_stopping = self._has_shrunk = False
         self._counted_again_at = -1
         """How many operations had been leased when the open ones were counted again."""
-        self._deleted: list[tuple[float, Sequence[int]]] = []
-        """Rows whose deletes have succeeded since the last transaction, each with the seconds of its request."""
+        self._deleted: list[tuple[float, range]] = []
+        """Spans of rows whose deletes have succeeded since the last transaction, with the seconds of their request."""
 
     # --- a stage ----------------------------------------------------------------------------
 
@@ -112,19 +112,20 @@ class Coordinator:
             dispatcher.prepare(fresh)
         dispatcher.note_added(0 if at_once else len(now))
 
-    def add_deletes(self, operations: list[Operation]) -> None:
+    def add_deletes(self, deletes: PlannedDeletes) -> None:
         """Journal planned deletes in their stage; lease them at once while there is room for all of them."""
         self._shrink_once()
         dispatcher = self._dispatcher
-        at_once = not (dispatcher.more or self._deps.dry_run) and dispatcher.count_room(Stage.DELETE) >= len(operations)
-        added = self._journal.operations.add_orphans(operations, lease=at_once)
-        self._counts.open[Stage.DELETE] += len(added)
+        count = len(deletes.keys)
+        at_once = not (dispatcher.more or self._deps.dry_run) and dispatcher.count_room(Stage.DELETE) >= count
+        rows = self._journal.operations.add_orphans(deletes, lease=at_once)
+        self._counts.open[Stage.DELETE] += count
         reach_failpoint("added")
-        self._deps.totals.files_planned += len(added)
+        self._deps.totals.files_planned += count
         if at_once:
-            dispatcher.prepare_orphans(added)
+            dispatcher.prepare_orphans(deletes, rows)
         else:
-            dispatcher.note_added(len(added))
+            dispatcher.note_added(count)
 
     def _shrink_once(self) -> None:
         """Give memory back before the deletes: listing and walk are over, and workers may be forked now."""
@@ -339,7 +340,7 @@ class Coordinator:
             for words in result.warning.splitlines():
                 self._warn(words)
         if result.step is DELETED:
-            self._take_deleted(result)
+            self._deleted += self._judgement.take_deleted(result)
             return []
         if self._quarantine.is_in_use:
             self._quarantine.release(result)
@@ -348,6 +349,8 @@ class Coordinator:
             return []
         if result.step is not WHOLE:
             return self._judgement.judge_step(result)
+        if self._dispatcher.deletes:
+            self._dispatcher.deletes.unfold([result.id])
         operation = self._dispatcher.leased.pop(result.id)
         if not result.error:
             return [self._judgement.settle_good_result(operation, result)]
@@ -367,19 +370,6 @@ class Coordinator:
         self._deps.totals.bytes_settled += sum([row[SENT_IN_ROW] for row in stored])
         for operation in operations:
             heard(operation, _STORED)
-
-    def _take_deleted(self, result: Result) -> None:
-        """Take the deletes that succeeded in one request."""
-        self._breaker.record_success()
-        rows, leased, heard = read_deleted_rows(result), self._dispatcher.leased, self._deps.heard
-        if self._quarantine.is_in_use:
-            for row in rows:
-                self._quarantine.release(Result(row))
-        for row in rows:
-            heard(leased.pop(row), result)
-        self._counts.open[Stage.DELETE] -= len(rows)
-        self._deps.totals.files_done += len(rows)
-        self._deleted.append((result.seconds, rows))
 
     def _settle_files(self, result: Result) -> None:
         """Count the files that are equal; the others get operations."""
@@ -407,7 +397,9 @@ class Coordinator:
             return []
         self._quarantine.accuse(work)
         if work.step in (Step.WHOLE, Step.FINISH):
-            self._journal.doubts.note_lost(work.keys or [(work.operation.id, work.operation.key)])
+            rows, keys = work.rows or [work.operation.id], work.keys or [work.operation.key]
+            self._journal.doubts.note_lost(list(zip(rows, keys, strict=True)))
+            self._dispatcher.deletes.unfold(rows)
         if work.step is Step.WHOLE:
             return [
                 self._judgement.lose_row(row) for row, _, _ in collect_work_tags(work) if row in self._dispatcher.leased
@@ -441,7 +433,8 @@ class Coordinator:
             except StoppedError:
                 continue  # one more error like the one that stopped the job; results of others in flight count
         self._dispatcher.put_back()
-        begun = {row for worker in self._executor.workers() for row, _, _ in worker.given}
+        given = [work for worker in self._executor.workers() for work in worker.given.values()]
+        begun = {row for work in given for row, _, _ in collect_work_tags(work)}
         self._journal.operations.release(begun | self._deps.uploads.find_completing())
 
 

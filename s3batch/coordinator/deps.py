@@ -12,7 +12,7 @@ from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from s3batch.coordinator.multipart import MultipartUploads
     from s3batch.coordinator.signals import Signals
@@ -63,6 +63,8 @@ class CoordinatorDeps(NamedTuple):
     """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
     look: Callable[[], None] | None = None
     """Called with each turn; it may stop the job."""
+    heard_deletes: Callable[[Sequence[str]], None] | None = None
+    """Called with the keys of a request whose deletes all went well, in place of ``heard`` with each."""
     deletes_alone: bool = False
     """Delete each key in a request of its own: workers look at each object first."""
     dry_run: bool = False

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from s3batch.base.failpoints import reach_failpoint
 from s3batch.coordinator.comparisons import Comparisons
+from s3batch.coordinator.leased_deletes import LeasedDeletes
 from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
-from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work, make_whole_work
+from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, PlannedDeletes, Stage, Step, Work, make_whole_work
 from s3batch.s3.requests import fits_xml
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Dispatcher:
         """``settle_early`` settles operations that need not be carried out, and returns the others."""
         self.leased: dict[int, Operation] = {}
         """Operations that are leased and not settled, by row."""
+        self.deletes = LeasedDeletes(self.leased)
+        """Deletes that are leased and not settled, while nothing is said of a single one."""
         self.more = False
         """True while the journal may hold operations of the stage at work that no lease has passed."""
         self.unleased = 0
@@ -81,7 +84,7 @@ class Dispatcher:
     def has_nothing(self) -> bool:
         """True if nothing is leased, waits for a retry, or may be leased."""
         waits = self._retries.delay() is not None or bool(self._deps.uploads.count or self.comparisons.open)
-        return not (self.more or self.leased or waits)
+        return not (self.more or self.leased or self.deletes or waits)
 
     @property
     def is_idle(self) -> bool:
@@ -144,7 +147,8 @@ class Dispatcher:
         if stage != Stage.DELETE or self._deps.dry_run:
             return self.capacity()
         workers = self._deps.executor.workers()
-        held = sum(len(work.keys) or 1 for work in self._ready) + count_outstanding(workers)
+        held = sum(len(work.keys) or 1 for work in self._ready)
+        held += sum(len(work.keys) or 1 for worker in workers for work in worker.given.values())
         keys = min(self._deps.keys_out - held, sum(worker.keys_room for worker in workers))
         return 0 if self.capacity() <= 0 or (held and keys < self._deps.delete_batch) else max(0, keys)
 
@@ -171,22 +175,23 @@ class Dispatcher:
                 self._add(Work(operation))
         self._add_deletes(deletes)
 
-    def prepare_orphans(self, operations: list[Operation]) -> None:
+    def prepare_orphans(self, deletes: PlannedDeletes, rows: range) -> None:
         """Make work of deletes that were leased as they were planned: as :meth:`prepare`, without a look at each."""
-        keys = "".join([each.key for each in operations])
-        if self._quarantine.is_in_use or self._deps.deletes_alone or self._deps.has_file or not fits_xml(keys):
-            self.prepare(operations)
+        alone = self._quarantine.is_in_use or self._deps.deletes_alone or self._deps.has_file is not None
+        if alone or len(rows) > self._deps.delete_batch or not fits_xml("".join(deletes.keys)):
+            self.prepare(deletes.make_operations(rows))
             return
-        self.leased.update([(each.id, each) for each in operations])
-        self._add_deletes(operations)
+        self._add(self.deletes.add(deletes, rows))
 
     def _add_deletes(self, deletes: list[Operation]) -> None:
         """Make work of deletes that go together."""
         size = self._deps.delete_batch
         for at in range(0, len(deletes), size):
             batch = deletes[at : at + size]
-            keys = tuple([(each.id, each.key) for each in batch])
-            self._add(Work(batch[0], keys=keys, listed=tuple([(each.etag, each.stamp.mtime_ns) for each in batch])))
+            rows = tuple([each.id for each in batch])
+            keys, etags = tuple([each.key for each in batch]), tuple([each.etag for each in batch])
+            times = tuple([each.stamp.mtime_ns for each in batch])
+            self._add(Work(batch[0], keys=keys, rows=rows, etags=etags, times=times))
 
     def _goes_in_parts(self, operation: Operation) -> bool:
         if operation.kind is TRANSFER:
@@ -265,6 +270,7 @@ class Dispatcher:
         works = [*self._ready, *self._quarantine.clear()]
         self._ready.clear()
         rows = [row for work in works for row, step, _ in collect_work_tags(work) if step is Step.WHOLE]
+        self.deletes.unfold(rows)
         self._deps.journal.operations.put_back([row for row in rows if self.leased.pop(row, None)])
 
 

@@ -24,7 +24,7 @@ from s3batch.reporting.report import make_report_document
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from s3batch.coordinator.job_description import JobDescription
     from s3batch.coordinator.signals import Signals
@@ -98,6 +98,7 @@ class JobRunner:
         has_file: Callable[[str], bool] | None = None, deletes_alone: bool = False,
         warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic, changes: int = CHANGES,
         source_login: Login | None = None, look: Callable[[], None] | None = None,
+        heard_deletes: Callable[[Sequence[str]], None] | None = None,
     ) -> Iterator[Coordinator]:  # fmt: skip
         """Yield a coordinator that runs the job's stages; close progress and executor at the end.
 
@@ -114,7 +115,7 @@ class JobRunner:
                     whole=whole, replan=replan, has_file=has_file, deletes_alone=deletes_alone, clock=clock,
                     say=self.output.info, warn=warn,
                     events=self.output.events, changes=changes,
-                    source_login=source_login, look=look,
+                    source_login=source_login, look=look, heard_deletes=heard_deletes,
                 )
             )  # fmt: skip
         finally:

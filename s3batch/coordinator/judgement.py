@@ -25,8 +25,10 @@ from s3batch.model import (
     Operation,
     Result,
     SourceObject,
+    Stage,
     State,
     Step,
+    read_deleted_spans,
 )
 from s3batch.s3.back_off import back_off
 from s3batch.s3.faults import SIGNED_OUT
@@ -35,6 +37,7 @@ from s3batch.worker.delete_check import CHANGED_MEANWHILE
 if TYPE_CHECKING:
     from s3batch.coordinator.circuit_breaker import CircuitBreaker
     from s3batch.coordinator.deps import CoordinatorDeps
+    from s3batch.coordinator.dispatcher import Dispatcher
     from s3batch.coordinator.open_counts import OpenCounts
     from s3batch.coordinator.quarantine import Quarantine
     from s3batch.coordinator.retry_queue import RetryQueue
@@ -48,15 +51,15 @@ class Judgement:
     """Judges the results of one job."""
 
     def __init__(
-        self, deps: CoordinatorDeps, counts: OpenCounts, leased: dict[int, Operation], retries: RetryQueue,
+        self, deps: CoordinatorDeps, counts: OpenCounts, dispatcher: Dispatcher, retries: RetryQueue,
         quarantine: Quarantine, breaker: CircuitBreaker, sign_in: SignIn,
     ) -> None:  # fmt: skip
-        """``leased``: the leased operations by row; one that is settled leaves it."""
+        """``dispatcher`` has the leased operations; one that is settled leaves it."""
         self._deps = deps
         self._journal = deps.journal
         self._clock = deps.clock
         self._counts = counts
-        self._leased = leased
+        self._leased, self._deletes = dispatcher.leased, dispatcher.deletes
         self._retries = retries
         self._quarantine = quarantine
         self._breaker = breaker
@@ -95,6 +98,23 @@ class Judgement:
         if looked and operation.kind is DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)
         return (State.SKIPPED if looked else DONE), result
+
+    def take_deleted(self, result: Result) -> list[tuple[float, range]]:
+        """Take the deletes that succeeded in one request; return its seconds with each span of their rows."""
+        self._breaker.record_success()
+        spans = read_deleted_spans(result)
+        count = sum(map(len, spans))
+        self._counts.open[Stage.DELETE] -= count
+        self._deps.totals.files_done += count
+        if self._deps.heard_deletes is not None and (work := self._deletes.take(spans)) is not None:
+            self._deps.heard_deletes(work.keys)
+            return [(result.seconds, spans[0])]
+        rows = [row for span in spans for row in span]
+        self._deletes.unfold(rows)
+        for row in rows:
+            self._deps.heard(self._leased.pop(row), result)
+            self._quarantine.release(Result(row))
+        return [(result.seconds, span) for span in spans]
 
     def _fail(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Return the outcome of an operation that failed for good, which is told at once."""

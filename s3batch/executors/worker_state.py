@@ -19,7 +19,6 @@ from s3batch.model import (
     WHOLE_OPERATION,
     SourceObject,
     Step,
-    read_deleted_rows,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Status(NamedTuple):
 def collect_work_tags(work: Work) -> list[Tag]:
     """Return one tag for each result that will come of ``work``."""
     if work.keys:
-        return [(row, WHOLE, 0) for row, _ in work.keys]
+        return [(row, WHOLE, 0) for row in work.rows]
     return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
 
 
@@ -110,7 +109,7 @@ class WorkerState:
         self.totals = [0, 0, 0]
         """Works, bytes and keys given since its start."""
         self.given: dict[Tag, Work] = {}
-        """Work without a result, in the order in which it was given."""
+        """Work without a result, in the order in which it was given. Deletes of one request are under their first row."""
 
     @property
     def capacity(self) -> int:
@@ -143,9 +142,7 @@ class WorkerState:
         totals[1] += weight
         if work.keys:
             totals[2] += len(work.keys)
-            self.given.update(dict.fromkeys(collect_work_tags(work), work))
-        else:
-            self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
+        self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
     def take_from(self, ready: deque[Work], most: int) -> list[Work]:
         """Take work that it asks for from the front of ``ready``, no more than ``most`` pieces; return it."""
@@ -171,16 +168,15 @@ class WorkerState:
         return works
 
     def on_results(self, results: Sequence[Result], status: Status, stored: Sequence[ShortRow] = ()) -> int:
-        """Note the results, and the work it asks for now; return the bytes on the wire since the last time."""
+        """Note the results, and the work it asks for now; return the bytes on the wire since the last time.
+
+        All results of one request come together, and one of them is that of its first row.
+        """
         given = self.given
         for short in stored:
             given.pop((short[-1], WHOLE, 0), None)
         for result in results:
-            if result.step is DELETED:
-                for row in read_deleted_rows(result):
-                    given.pop((row, WHOLE, 0), None)
-            else:
-                given.pop((result.id, result.step, result.part), None)
+            given.pop((result.id, WHOLE if result.step is DELETED else result.step, result.part), None)
         self.begun, self.credit = status.begun, status.credit
         more, self.sent = max(0, status.sent - self.sent), max(self.sent, status.sent)
         return more

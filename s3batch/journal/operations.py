@@ -11,7 +11,7 @@ job with millions of them begins at once; :meth:`Operations.take_over` looks at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from s3batch.base.error_codes import Trait, select_codes
 from s3batch.journal import doubts, rows
@@ -22,7 +22,7 @@ from s3batch.journal.row_types import ROW_LIMIT
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
-from s3batch.model import Kind, Operation, Result, ShortRow, SourceObject, Stage, State, is_fetched_row
+from s3batch.model import Kind, Operation, PlannedDeletes, Result, ShortRow, SourceObject, Stage, State, is_fetched_row
 
 _HIGHEST = """
 SELECT max(
@@ -69,7 +69,6 @@ _DELETED = """
 UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error = '', code = '', status = 0, seconds = ?
 WHERE id BETWEEN ? AND ?
 """
-Insert = Callable[[Database, int, Sequence[Operation], int, State], None]
 
 
 class Operations:
@@ -114,29 +113,42 @@ class Operations:
         """Return true for an operation that a dead job had planned."""
         return row <= self._current.after
 
-    def add(
-        self, operations: Sequence[Operation], *, lease: bool = False, insert: Insert = rows.insert_operations
-    ) -> list[Operation]:
+    def add(self, operations: Sequence[Operation], *, lease: bool = False) -> list[Operation]:
         """Add operations and return them numbered; ``lease`` leases them at once."""
         with self._transaction.batch():
-            self._current.count({}, {"left_open": len(operations)})
-            first = self._next
-            self._next += len(operations)
-            insert(self._store, self._current.number, operations, first, State.LEASED if lease else State.PENDING)
+            first = self._give_numbers(len(operations)).start
+            state = State.LEASED if lease else State.PENDING
+            rows.insert_operations(self._store, self._current.number, operations, first, state)
             added = rows.number_operations(operations, first)
-            stages = {each.stage for each in added}
             if not lease:
                 self._fresh.add(added)
-                self._pending_to |= dict.fromkeys(stages, self.last)
-                return added
-            for stage in stages:
-                if self._cursor.get(stage, self._current.floor) >= self._pending_to[stage]:
-                    self._cursor[stage] = self.last  # one of these that is to be tried again waits for its own time
+            self._note_added({each.stage for each in added}, lease=lease)
             return added
 
-    def add_orphans(self, operations: Sequence[Operation], *, lease: bool = False) -> list[Operation]:
-        """Add the deletes of orphans, as :meth:`add` does."""
-        return self.add(operations, lease=lease, insert=rows.insert_orphans)
+    def add_orphans(self, deletes: PlannedDeletes, *, lease: bool = False) -> range:
+        """Add the deletes of orphans, as :meth:`add` does; return their rows."""
+        with self._transaction.batch():
+            numbers = self._give_numbers(len(deletes.keys))
+            state = State.LEASED if lease else State.PENDING
+            rows.insert_orphans(self._store, self._current.number, deletes, numbers, state)
+            self._note_added([Stage.DELETE], lease=lease)
+            return numbers
+
+    def _give_numbers(self, count: int) -> range:
+        """Return the numbers of so many new rows, which count as open."""
+        self._current.count({}, {"left_open": count})
+        first = self._next
+        self._next += count
+        return range(first, self._next)
+
+    def _note_added(self, stages: Iterable[int], *, lease: bool) -> None:
+        """Let leasing by order come by the rows that were added last, or pass those that are leased already."""
+        if not lease:
+            self._pending_to |= dict.fromkeys(stages, self.last)
+            return
+        for stage in stages:
+            if self._cursor.get(stage, self._current.floor) >= self._pending_to[stage]:
+                self._cursor[stage] = self.last  # one of these that is to be tried again waits for its own time
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending operations of a stage, in the order they were added.
@@ -243,14 +255,13 @@ class Operations:
             self._current.count({}, {"left_open": -len(stored)})
         self._transaction.commit()
 
-    def settle_deleted(self, deleted: Sequence[tuple[float, Sequence[int]]]) -> None:
-        """Record deletes that have succeeded, in one transaction: the seconds of each request, and its rows."""
+    def settle_deleted(self, deleted: Sequence[tuple[float, range]]) -> None:
+        """Record deletes that have succeeded, in one transaction: the seconds of their request, and spans of rows."""
         if not deleted:
             return
         with self._transaction.batch():
-            spans = [(seconds, *span) for seconds, rows in deleted for span in _find_spans(rows)]
-            self._store.execute_many(_DELETED, spans)
-            self._current.count({}, {"left_open": -sum(len(rows) for _, rows in deleted)})
+            self._store.execute_many(_DELETED, [(seconds, span[0], span[-1]) for seconds, span in deleted])
+            self._current.count({}, {"left_open": -sum(len(span) for _, span in deleted)})
         self._transaction.commit()
 
     def put_back(self, numbers: Sequence[int], *, recheck: bool = False) -> None:
@@ -354,12 +365,3 @@ class Operations:
         self._fresh.clear()
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
         self._pending_to = {stage: max(row, number) for stage, row in self._pending_to.items()}
-
-
-def _find_spans(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last of the numbers that follow each other; mostly all of them do."""
-    first = 0
-    for at, number in enumerate(numbers):
-        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
-            yield numbers[first], number
-            first = at + 1

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from s3batch.journal.database import Database, Row, make_all_bindable, make_bindable
 from s3batch.journal.specs import decode_spec, encode_spec
-from s3batch.model import FILE, NO_STAMP, Kind, Operation, Reason, Result, Stage, Stamp, State, Step
+from s3batch.model import FILE, NO_STAMP, Kind, Operation, PlannedDeletes, Reason, Result, Stage, Stamp, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
 REASON_TEXT = {reason: reason.value for reason in Reason}
@@ -33,10 +33,8 @@ INSERT INTO operation
 VALUES ({job}, '{state}', ?, ?, {text}, ?, {text}, ?, ?, ?, ?, ?, ?, ?, {text})
 """
 """Values that are equal for all rows of a job are part of the statement: each bound value costs 0.1 us a row."""
-_INSERT_ORPHAN = """
-INSERT INTO operation (job, state, kind, reason, stage, id, key, mtime_ns, listed_etag)
-VALUES ({job}, '{state}', 'delete', 'orphan', {stage}, ?, {text}, ?, ?)
-"""
+_INSERT_ORPHAN = "INSERT INTO operation (job, state, kind, reason, stage, id, key, mtime_ns, listed_etag)"
+_ORPHAN = "({job}, '{state}', 'delete', 'orphan', {stage}, ?, {text}, ?, ?)"
 _ID = Operation._fields.index("id")
 _UNTRIED = tuple(Operation._field_defaults[name] for name in Operation._fields[_ID + 1 :])
 """The fields after ``id``: they are of an operation that was leased before."""
@@ -82,20 +80,14 @@ def insert_operations(store: Database, job: int, operations: Sequence[Operation]
     store.execute_many(_INSERT.format(job=job, state=STATE_TEXT[state], text=text), rows)
 
 
-def insert_orphans(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:
+def insert_orphans(store: Database, job: int, deletes: PlannedDeletes, rows: Sequence[int], state: State) -> None:
     """Insert deletes of orphans, which have a key and what was listed of it, in half the time of other operations."""
-    keys = [each.key for each in operations]
-    plain = make_all_bindable(keys)
-    rows: list[Row] = [
-        (number, key, stamp.mtime_ns, etag)
-        for number, (_, key, _, _, _, stamp, _, etag, *_) in enumerate(operations, first)
-    ]
-    if not plain:
-        rows = [(number, make_bindable(key), *more) for number, key, *more in rows]
-    statement = _INSERT_ORPHAN.format(
+    plain = make_all_bindable(deletes.keys)
+    keys = deletes.keys if plain else map(make_bindable, deletes.keys)
+    values = _ORPHAN.format(
         job=job, state=STATE_TEXT[state], stage=Stage.DELETE, text="?" if plain else "CAST(? AS TEXT)"
     )
-    store.execute_many(statement, rows)
+    store.insert_many(_INSERT_ORPHAN, values, list(zip(rows, keys, deletes.times, deletes.etags, strict=True)))
 
 
 def _with_bytes(operation: Operation) -> Operation:

@@ -8,12 +8,11 @@ no more go than ``max_delete`` allows. A key outside the target's prefix is neve
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from s3batch.base.errors import JobFailedError
 from s3batch.base.units import format_plural
-from s3batch.model import DELETE, Operation, Reason, Stage, Stamp
+from s3batch.model import PlannedDeletes
 from s3batch.objects.own_keys import MARKED_BY, OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.plain_keys import are_plain_keys
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from s3batch.journal import Journal
-    from s3batch.model import ListedObject
+    from s3batch.model import ListedObject, Operation
     from s3batch.plan.spec import SyncSpec
 
 WITHHELD = "nothing was deleted, because not all other operations succeeded"
@@ -42,7 +41,7 @@ def format_kept_warning(kept: CountedPaths) -> str:
     return f"{CHANGED_MEANWHILE}: {', '.join(kept.first[:_NAMED])}{others}; not deleted"
 
 
-def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
+def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[PlannedDeletes]:
     """Return the deletes, those of one request at a time. Raises :class:`JobFailedError` if a guard refuses."""
     if wanted.is_one_key:
         return iter(())
@@ -52,16 +51,21 @@ def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]
     return _gather_deletes(_find_orphans(wanted, journal, marks))
 
 
-def _gather_deletes(pages: Iterator[list[ListedObject]]) -> Iterator[list[Operation]]:
+def _gather_deletes(pages: Iterator[list[ListedObject]]) -> Iterator[PlannedDeletes]:
     """Yield the deletes of these objects in as few requests as they fit in."""
     left: list[ListedObject] = []
     for page in pages:
         left += page
         while len(left) >= DELETE_BATCH:
-            yield [make_delete_operation(each) for each in left[:DELETE_BATCH]]
+            yield _put_in_columns(left[:DELETE_BATCH])
             del left[:DELETE_BATCH]
     if left:
-        yield [make_delete_operation(each) for each in left]
+        yield _put_in_columns(left)
+
+
+def _put_in_columns(objects: list[ListedObject]) -> PlannedDeletes:
+    keys, _, etags, moments = zip(*objects, strict=True)
+    return PlannedDeletes(keys, etags, tuple(map(modified_ns, moments)))
 
 
 def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
@@ -100,19 +104,8 @@ def _find_marks(wanted: SyncSpec, journal: Journal) -> OwnMarks:
 
 def make_delete_operation(listed: ListedObject) -> Operation:
     """Return the delete of an object, with the facts that the check before it compares."""
-    return _NEW(
-        Operation,
-        (DELETE, listed.key, _ORPHAN, "", 0, _stamp_of_time(listed.modified), _STAGE, listed.etag, *_DEFAULTS),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _stamp_of_time(modified: float) -> Stamp:
-    return Stamp(mtime_ns=modified_ns(modified))
-
-
-_NEW, _ORPHAN, _STAGE = tuple.__new__, Reason.ORPHAN, Stage.DELETE
-_DEFAULTS = tuple(Operation._field_defaults[name] for name in ("spec", "id", "attempts", "recheck", "upload_id"))
+    (operation,) = _put_in_columns([listed]).make_operations([0])
+    return operation
 
 
 def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from s3batch.base.errors import JobFailedError
 from s3batch.base.failpoints import reach_failpoint
 from s3batch.base.units import format_plural
-from s3batch.model import FILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
+from s3batch.model import FILE, Comparison, Kind, Operation, PlannedDeletes, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
@@ -52,6 +52,7 @@ _PATIENCE = 0.01
 """Seconds to wait for the walk in one step."""
 
 Add = Callable[[list[Operation]], None]
+AddDeletes = Callable[[PlannedDeletes], None]
 Expect = Callable[[int], None]
 """Takes by how many operations there are more to do of those that dead jobs left."""
 
@@ -173,7 +174,7 @@ class Planner:
                 remedy="make them readable",
             )
 
-    def plan_deletes(self, add: Add) -> Iterator[None] | None:
+    def plan_deletes(self, add: AddDeletes) -> Iterator[None] | None:
         """Return the steps of planning the deletes, after everything else is done; ``None`` if nothing is deleted.
 
         Each adds those of one request, which may be sent before the next. Raises :class:`JobFailedError` if a guard
@@ -184,7 +185,7 @@ class Planner:
             return None
         return self._add_deletes(deletes.plan_deletes(self.wanted, self.journal), add)
 
-    def _add_deletes(self, planned: Iterator[list[Operation]], add: Add) -> Iterator[None]:
+    def _add_deletes(self, planned: Iterator[PlannedDeletes], add: AddDeletes) -> Iterator[None]:
         for batch in planned:
             add(batch)
             yield

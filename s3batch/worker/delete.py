@@ -73,31 +73,44 @@ async def _delete_key(operation: Operation, head: Response | None = None) -> Res
 
 async def delete_batch(work: Work, tools: Tools) -> list[Result]:
     """Delete up to 1,000 keys in one request, but those that changed since they were planned."""
-    listed = work.listed or (("", 0),) * len(work.keys)
-    planned = {key: each for (_, key), each in zip(work.keys, listed, strict=True)}
+    unknown = (("", 0),) * (0 if work.etags else len(work.keys))
+    planned = dict(zip(work.keys, unknown or zip(work.etags, work.times, strict=True), strict=True))
     kept = await tools.brief.delete_check.find_changed(planned, tools)
     if not kept:
         return await _delete_together(work, tools)
-    results = [Result(row, already=True) for row, key in work.keys if key in kept]
-    going = tuple((row, key) for row, key in work.keys if key not in kept)
-    return results + (await _delete_together(work._replace(keys=going), tools) if going else [])
+    results = [Result(row, already=True) for row, key in zip(work.rows, work.keys, strict=True) if key in kept]
+    going = [(row, key) for row, key in zip(work.rows, work.keys, strict=True) if key not in kept]
+    if not going:
+        return results
+    rows, keys = zip(*going, strict=True)
+    return results + await _delete_together(work._replace(rows=rows, keys=keys), tools)
 
 
 async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     """Delete in one request. Errors come inside the answer, and each is named."""
-    request = requests.delete_objects(key for _, key in work.keys)
+    request = requests.delete_objects(work.keys)
     response = await send_request(request)
     if response.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
-        return [await _delete_row(row, key, tools) for row, key in work.keys]
+        return await _delete_singly(work, tools)
     if not response.ok:
         return result_for_each(work, failed_result(work, fault_of(response), request.name))
     errors = {error.get("Key", ""): error for error in response.document}
-    if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
-        return [await _delete_row(row, key, tools) for row, key in work.keys]
-    failed = [(row, errors[key]) for row, key in work.keys if key in errors]
-    deleted = [row for row, key in work.keys if key not in errors] if failed else [row for row, _ in work.keys]
-    results = [_delete_result(row, error, response) for row, error in failed]
+    if not errors:
+        return [make_deleted_result(work.rows)]
+    if not errors.keys() <= set(work.keys):  # some key stays, and who knows which
+        return await _delete_singly(work, tools)
+    deleted = [row for row, key in zip(work.rows, work.keys, strict=True) if key not in errors]
+    results = [
+        _delete_result(row, errors[key], response)
+        for row, key in zip(work.rows, work.keys, strict=True)
+        if key in errors
+    ]
     return ([make_deleted_result(deleted)] if deleted else []) + results
+
+
+async def _delete_singly(work: Work, tools: Tools) -> list[Result]:
+    """Delete each key by itself."""
+    return [await _delete_row(row, key, tools) for row, key in zip(work.rows, work.keys, strict=True)]
 
 
 async def _delete_row(row: int, key: str, tools: Tools) -> Result:

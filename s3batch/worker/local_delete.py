@@ -28,16 +28,16 @@ def encode_local_state(stamp: Stamp, levels: int) -> str:
 async def delete_local(work: Work, tools: Tools) -> list[Result]:
     """Delete up to 1,000 local files; those that changed since they were planned stay, and those with an object by now."""
     operation, prefix = work.operation, tools.brief.target.prefix if tools.brief.target else ""
-    keys = work.keys or ((operation.id, operation.key),)
-    states = [state for state, _ in work.listed] if work.keys else [operation.etag]
-    possible = [key for _, key in keys if len(os.fsencode(key)) <= KEY_LIMIT]  # a store may refuse to look for others
+    keys, rows = work.keys or (operation.key,), work.rows or (operation.id,)
+    states = work.etags if work.keys else [operation.etag]
+    possible = [key for key in keys if len(os.fsencode(key)) <= KEY_LIMIT]  # a store may refuse to look for others
     there = await find_present_keys(possible, prefix)
     tree = landing_of(tools).tree
     return [
         _delete_file(work._replace(operation=operation._replace(id=row, path=key[len(prefix) :])), state, tree)
         if key not in there
         else Result(row, already=True)
-        for (row, key), state in zip(keys, states, strict=True)
+        for row, key, state in zip(rows, keys, states, strict=True)
     ]
 
 

@@ -61,4 +61,4 @@ def part_number(work: Work) -> int:
 
 def result_for_each(work: Work, result: Result) -> list[Result]:
     """Return one result per key. A missing result would leave the coordinator waiting indefinitely."""
-    return [result._replace(id=row) for row, _ in work.keys] or [result]
+    return [result._replace(id=row) for row in work.rows] or [result]

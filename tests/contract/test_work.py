@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work, read_deleted_rows
+from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work, read_deleted_spans
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import checked_upload
@@ -217,19 +217,19 @@ def test_a_redirect_is_made_once(store, workshop):
 def test_a_batch_of_deletes_is_told_as_one_result(store, workshop, tmp_path):
     paths = [file(tmp_path, f"d{n}", b"x") for n in range(5)]
     workshop(*(Work(planned(store, path, number=n)) for n, path in enumerate(paths)))
-    rows = tuple((n, store.key(path.name)) for n, path in enumerate(paths[:4]))
-    first = Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=0)
+    keys = tuple(store.key(path.name) for path in paths[:4])
+    first = Operation(Kind.DELETE, keys[0], Reason.ORPHAN, id=0)
 
-    (result,) = workshop(Work(first, keys=rows))
+    (result,) = workshop(Work(first, keys=keys, rows=range(4)))
 
-    assert (result.step, result.error, list(read_deleted_rows(result))) == (Step.DELETED, "", [0, 1, 2, 3])
+    assert (result.step, result.error, read_deleted_spans(result)) == (Step.DELETED, "", [range(4)])
     assert store.keys() == ["d4"]
 
 
 @pytest.mark.parametrize("lane", ["lean", "reference"])
 def test_a_key_that_may_not_be_deleted_fails_alone(places, tmp_path, lane):
     store = places.store("fake", lane)
-    rows = ((1, store.key("a")), (2, "locked/b"))
+    keys = (store.key("a"), "locked/b")
     brief = Brief(
         endpoint=store.bucket.endpoint,
         root=str(tmp_path),
@@ -237,10 +237,12 @@ def test_a_key_that_may_not_be_deleted_fails_alone(places, tmp_path, lane):
     )
     runner = WorkerLoop(brief)
 
-    good, bad = finished(runner, (Work(Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=1), keys=rows),))
+    good, bad = finished(
+        runner, (Work(Operation(Kind.DELETE, keys[0], Reason.ORPHAN, id=1), keys=keys, rows=range(1, 3)),)
+    )
     runner.transport.close()
 
-    assert (list(read_deleted_rows(good)), good.error) == ([1], "")
+    assert (read_deleted_spans(good), good.error) == ([range(1, 2)], "")
     assert (bad.id, bad.code, bad.retryable) == (2, "AccessDenied", False)
 
 

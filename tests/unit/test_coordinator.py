@@ -28,6 +28,7 @@ from s3batch.model import (
     Kind,
     ListedObject,
     Operation,
+    PlannedDeletes,
     Reason,
     Result,
     Stage,
@@ -180,6 +181,10 @@ def upload(key: object, size: int = 10, **more: Any) -> Operation:
 
 def delete(key: object) -> Operation:
     return Operation(Kind.DELETE, str(key), Reason.ORPHAN, stage=Stage.DELETE)
+
+
+def plan_deletes(*keys: str) -> PlannedDeletes:
+    return PlannedDeletes(keys, ("e",) * len(keys), (0,) * len(keys))
 
 
 def good(work: Work) -> list[Result]:
@@ -686,8 +691,9 @@ def test_deletes_that_succeeded_in_one_request_are_settled_together(journal, coo
     failed = {"7", "1203"}
 
     def answer(work: Work) -> Any:
-        rows = [row for row, key in work.keys if key not in failed]
-        refused = [Result(row, error="no", code="AccessDenied", status=403) for row, key in work.keys if key in failed]
+        pairs = list(zip(work.rows, work.keys, strict=True))
+        rows = [row for row, key in pairs if key not in failed]
+        refused = [Result(row, error="no", code="AccessDenied", status=403) for row, key in pairs if key in failed]
         return [make_deleted_result(rows)._replace(seconds=0.5), *refused]
 
     heard: list[str] = []
@@ -703,6 +709,41 @@ def test_deletes_that_succeeded_in_one_request_are_settled_together(journal, coo
     assert Counter(heard) == dict.fromkeys(set(map(str, range(2500))) - failed, 1)
     assert (totals.files_done, totals.failed, journal.jobs.current.left_open) == (2500, 2, 0)
     assert {entry.seconds for entry in journal.outcomes.read_entries(State.DONE)} == {0.5}
+
+
+@pytest.mark.parametrize("trouble", ["", "one", "all", "lost"])
+def test_deletes_that_were_leased_as_they_were_planned_end_each_as_it_ended(journal, coordinate, trouble):
+    tries: Counter[str] = Counter()
+
+    def answer(work: Work) -> Any:
+        tries.update(work.keys)
+        if trouble in ("all", "lost") and len(tries) == 400 and tries[work.keys[0]] == 1:
+            return bad(work, "SlowDown", retryable=True) if trouble == "all" else LOST
+        pairs = zip(work.rows, work.keys, strict=True)
+        refused = [Result(row, error="no", code="AccessDenied", status=403) for row, key in pairs if key == trouble]
+        rows = [row for row in work.rows if row not in {each.id for each in refused}]
+        return [make_deleted_result(rows), *refused]
+
+    heard: Counter[str] = Counter()
+    totals, executor = Totals(), Scripted(answer)
+    coordinator = coordinate(
+        executor, totals=totals, delete_batch=100, heard_deletes=heard.update,
+        heard=lambda operation, _: heard.update([operation.key]),
+    )  # fmt: skip
+    keys = ["one", *(f"{n}" for n in range(999))]
+
+    def steps() -> Iterator[None]:
+        for at in range(0, 1000, 100):
+            coordinator.add_deletes(plan_deletes(*keys[at : at + 100]))
+            yield
+
+    coordinator.run(Stage.DELETE, steps())
+
+    failed = {"one"} if trouble == "one" else set()
+    assert {key for key, state in states(journal).items() if state is State.FAILED} == failed
+    assert heard == Counter(set(keys) - failed)
+    assert sum(tries.values()) == 1000 + (100 if trouble in ("all", "lost") else 0)
+    assert (totals.files_done, totals.failed, journal.jobs.current.left_open) == (1000, len(failed), 0)
 
 
 # --- comparisons in bulk --------------------------------------------------------------------
@@ -1286,7 +1327,7 @@ def test_deletes_are_planned_no_faster_than_workers_take_them_and_leased_at_once
 
     def steps() -> Iterator[None]:
         for batch in range(10):
-            coordinator.add_deletes([delete(f"{batch}-{number}") for number in range(100)])
+            coordinator.add_deletes(plan_deletes(*(f"{batch}-{number}" for number in range(100))))
             assert Counter(states(journal).values())[State.PENDING] == 0
             planned[0] += 100
             yield
@@ -1304,12 +1345,12 @@ def test_deletes_that_xml_cannot_hold_go_alone_among_those_that_go_together(jour
     coordinator = coordinate(executor)
 
     def steps() -> Iterator[None]:
-        coordinator.add_deletes([delete("a"), delete("b\x01"), delete("c")])
+        coordinator.add_deletes(plan_deletes("a", "b\x01", "c"))
         yield
 
     coordinator.run(Stage.DELETE, steps())
 
-    assert sorted([key for _, key in work.keys] for work in executor.given) == [[], ["a", "c"]]
+    assert sorted(work.keys for work in executor.given) == [(), ("a", "c")]
     assert set(states(journal).values()) == {State.DONE}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, SEVERAL, WORKER_DEATHS, CircuitBreaker
+from s3batch.coordinator.leased_deletes import LeasedDeletes
 from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
@@ -21,11 +23,13 @@ from s3batch.model import (
     Kind,
     Operation,
     Part,
+    PlannedDeletes,
     Reason,
     Result,
     Step,
     Work,
     make_deleted_result,
+    read_deleted_spans,
 )
 
 
@@ -403,11 +407,43 @@ def test_plain_uploads_are_taken_as_each_work_is_that_fits(credit: Credit, held:
 
 def test_deletes_that_succeeded_together_are_off_the_workers_hands():
     state = WorkerState("a")
-    keys = tuple((row, f"k{row}") for row in range(1, 6))
-    state.dispatch(Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys), 0)
-    state.on_results([make_deleted_result([1, 2, 5]), Result(4, error="no")], Status(1, Credit(20, 10, 0)))
+    for first in (1, 11):
+        keys = tuple(f"k{row}" for row in range(first, first + 5))
+        work = Work(Operation(Kind.DELETE, keys[0], Reason.ORPHAN, id=first), keys=keys, rows=range(first, first + 5))
+        state.dispatch(work, 0)
+    state.on_results(
+        [make_deleted_result([1, 2, 5]), Result(3, error="no"), Result(4, error="no")], Status(1, Credit(20, 10, 0))
+    )
 
-    assert [row for row, _, _ in state.given] == [3]
+    assert [row for row, _, _ in state.given] == [11]
+
+
+@pytest.mark.parametrize("rows", [range(3, 4), range(3, 9), [3], [3, 5, 6], [9, 3, 4], [4, 3]])
+def test_deletes_that_succeeded_together_are_told_in_spans_of_their_rows(rows):
+    spans = read_deleted_spans(make_deleted_result(rows))
+
+    assert [row for span in spans for row in span] == list(rows)
+    assert all(first[-1] + 1 != second[0] for first, second in pairwise(spans))
+
+
+def make_planned(count: int) -> PlannedDeletes:
+    return PlannedDeletes(tuple(f"k{n}" for n in range(count)), ("e",) * count, tuple(range(count)))
+
+
+def test_deletes_of_a_request_stay_together_until_one_of_them_is_told_of():
+    leased: dict[int, Operation] = {}
+    deletes = LeasedDeletes(leased)
+    works = [deletes.add(make_planned(3), range(first, first + 3)) for first in (5, 8, 11)]
+
+    assert deletes.take([range(5, 7)]) is None
+    assert deletes.take([range(5, 8)]) == works[0]
+    assert (deletes.take([range(5, 8)]), leased) == (None, {})
+
+    deletes.unfold([12])
+    assert list(leased.values()) == make_planned(3).make_operations(list(leased))
+    assert list(leased) == [11, 12, 13]
+    assert (deletes.take([range(11, 14)]), deletes.take([range(8, 11)])) == (None, works[1])
+    assert not deletes
 
 
 def compare_work(first: int, paths: str) -> Work:

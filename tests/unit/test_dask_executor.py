@@ -201,15 +201,15 @@ def test_a_worker_with_work_left_is_asked_again_and_given_more_meanwhile(client,
     assert len(client.open_tasks()["a"].rows) >= 2
 
 
-def test_a_batch_of_deletes_counts_by_its_keys(client, executor):
-    keys = tuple((row, f"k{row}") for row in range(1, 1001))
-    work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1, stage=Stage.DELETE), keys=keys)
+def test_a_batch_of_deletes_is_one_piece_until_all_its_keys_are_told_of(client, executor):
+    keys = tuple(f"k{row}" for row in range(1, 1001))
+    work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1, stage=Stage.DELETE), keys=keys, rows=range(1, 1001))
     submit(executor, [work])
     executor.poll(0)
 
-    assert outstanding(executor) == 1000
+    assert outstanding(executor) == 1
     (task,) = client.open_tasks().values()
-    task.reply(done=[row for row, _ in keys])
+    task.reply(done=list(work.rows))
     executor.poll(0)
     assert outstanding(executor) == 0
 

@@ -159,26 +159,29 @@ def test_what_goes_in_is_carried_out_and_comes_back(executor, upload, fake):
     assert outstanding(executor) == 0
 
 
-def test_a_batch_of_deletes_counts_as_its_keys_and_fails_as_its_keys(executor, fake):
+def make_deletes(count: int) -> Work:
+    keys = tuple(f"k{number}" for number in range(1, count + 1))
+    return Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys, rows=range(1, count + 1))
+
+
+def test_a_batch_of_deletes_is_one_piece_and_fails_as_its_keys(executor, fake):
     fake.meddle = lambda request: Reply(503, body=error("SlowDown"))
-    keys = tuple((number, f"k{number}") for number in range(1, 301))
-    work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)
+    work = make_deletes(300)
 
     submit(executor, [work])
     given = outstanding(executor)
     news = collect(executor, lambda news: len(news.results) == 300)
 
-    assert given == 300
-    assert {result.id for result in news.results} == {row for row, _ in keys}
+    assert (given, outstanding(executor)) == (1, 0)
+    assert {result.id for result in news.results} == set(work.rows)
     assert {(result.code, result.retryable) for result in news.results} == {("SlowDown", True)}
 
 
 def test_a_batch_of_deletes_that_is_not_answered_fails_as_its_keys(executor, brief, fake):
     fake._server.shutdown()
     fake._server.server_close()
-    keys = tuple((number, f"k{number}") for number in range(1, 301))
 
-    submit(executor, [Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)])
+    submit(executor, [make_deletes(300)])
     news = collect(executor, lambda news: len(news.results) == 300)
 
     assert {(result.code, result.retryable) for result in news.results} == {("Connection", True)}
@@ -473,7 +476,7 @@ def test_frames_arrive_whole_however_they_are_cut(seed):
         (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7)), [(7, Step.WHOLE, 0)]),
         (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7), Step.PART, (Part(7, 3, 0, 1),)), [(7, Step.PART, 3)]),
         (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7), Step.FINISH, (Part(7, 1, 0, 1),) * 2), [(7, Step.FINISH, 0)]),
-        (Work(Operation(Kind.DELETE, "k", Reason.ORPHAN, id=7), keys=((7, "k"), (8, "l"))),
+        (Work(Operation(Kind.DELETE, "k", Reason.ORPHAN, id=7), keys=("k", "l"), rows=(7, 8)),
          [(7, Step.WHOLE, 0), (8, Step.WHOLE, 0)]),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ from s3batch.model import (
     Kind,
     KnownAttributes,
     Operation,
+    PlannedDeletes,
     Reason,
     Result,
     Stage,
@@ -115,21 +116,32 @@ def test_the_row_of_an_orphan_is_that_of_its_operation(journal: Journal, key: st
     planned = Operation(Kind.DELETE, key, Reason.ORPHAN, stamp=Stamp(mtime_ns=5), stage=Stage.DELETE, etag="etag")
 
     (alike,) = journal.operations.add([planned])
-    (added,) = journal.operations.add_orphans([planned])
+    deletes = PlannedDeletes((key,), ("etag",), (5,))
+    (row,) = journal.operations.add_orphans(deletes)
     first, second = journal.operations.lease(2, Stage.DELETE)
 
-    assert added == planned._replace(id=alike.id + 1)
-    assert (first, second) == (planned._replace(id=alike.id), added)
+    assert (first, second) == (planned._replace(id=alike.id), planned._replace(id=alike.id + 1))
+    assert deletes.make_operations([row]) == [second]
+
+
+def test_orphans_are_inserted_one_statement_for_many_and_the_rest_one_by_one(journal: Journal):
+    keys = tuple(f"k{n}" if n != 150 else "odd \udcff" for n in range(257))
+
+    rows = journal.operations.add_orphans(PlannedDeletes(keys, ("e",) * 257, tuple(range(257))))
+
+    leased = journal.operations.lease(1000, Stage.DELETE)
+    assert [each.id for each in leased] == list(rows)
+    assert [(each.key, each.stamp.mtime_ns) for each in leased] == list(zip(keys, range(257), strict=True))
 
 
 def test_deletes_that_succeed_together_are_done_and_no_others(journal: Journal):
-    planned = [Operation(Kind.DELETE, f"k{number}", Reason.ORPHAN, stage=Stage.DELETE) for number in range(9)]
-    rows = [each.id for each in journal.operations.add_orphans(planned, lease=True)]
-    done = [rows[at] for at in (0, 1, 3, 4, 5, 8)]
+    planned = PlannedDeletes(tuple(f"k{number}" for number in range(9)), ("",) * 9, (0,) * 9)
+    rows = journal.operations.add_orphans(planned, lease=True)
 
-    journal.operations.settle_deleted([(0.5, done[:3]), (0.5, done[3:])])
+    journal.operations.settle_deleted([(0.5, rows[:2]), (0.5, rows[3:6]), (0.5, rows[8:])])
 
-    assert {entry.operation.id for entry in journal.outcomes.read_entries(State.DONE)} == set(done)
+    done = {rows[at] for at in (0, 1, 3, 4, 5, 8)}
+    assert {entry.operation.id for entry in journal.outcomes.read_entries(State.DONE)} == done
     assert journal.outcomes.count_open() == 3
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from s3batch.base.errors import DeclinedError, JobFailedError, S3BatchError
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
-from s3batch.model import Kind, Operation, Result
+from s3batch.model import Kind, Operation, Reason, Result
 from s3batch.plan import deletes
 from s3batch.reporting import ci_outputs
 from s3batch.reporting.json_stream import Spool
@@ -112,6 +112,12 @@ class DirectionJob(JobDescription):
         elif self.runner.output.verbose:
             kind, reason = result.become or operation.kind, result.reason or operation.reason
             self.output.detail(f"{kind} {operation.key} {reason}")
+
+    def _heard_deletes(self, keys: Sequence[str]) -> None:
+        self.changed = True
+        if self.output.verbose:
+            for key in keys:
+                self.output.detail(f"{Kind.DELETE} {key} {Reason.ORPHAN}")
 
     def name_kept(self, operation: Operation) -> str:
         """Return the name of a delete that was skipped."""

@@ -305,6 +305,7 @@ class SyncJob(DirectionJob):
             whole=lambda operation: rules.attributes(operation.path).gzip, replan=self.make_replan(),
             has_file=self.wanted.key_paths.has_file if self.cluster else None, source_login=self.source_login,
             deletes_alone=brief.is_guarded, look=self._watch_fence if self.fence is not None else None,
+            heard_deletes=self._heard_deletes,
         )  # fmt: skip
 
     def print_end(self, document: Document) -> None:
