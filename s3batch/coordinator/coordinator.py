@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from s3batch.executors import PollResult
     from s3batch.model import Comparison, ShortRow
 
-_PLAN_AHEAD = 0.02
+_PLAN_AHEAD = 0.01
 """Seconds of planning in one turn."""
 
 
@@ -158,10 +158,11 @@ class Coordinator:
         self._deps.signals.gentle = True
         try:
             while planning is not None or self._counts.open[stage]:
-                enough = self._dispatcher.has_enough
-                planning = planning if enough else self._plan(planning)
-                self._dispatcher.hand_out(stage)
-                self._take(self._executor.poll(0.0 if planning is not None and not enough else self._patience()))
+                self._dispatcher.hand_out(stage)  # workers that have asked for more do not wait for the plan
+                if planning is not None and not self._dispatcher.has_enough:
+                    planning = self._plan(planning)
+                    self._dispatcher.hand_out(stage)
+                self._take(self._executor.poll(self._patience(is_planning=planning is not None)))
                 self._look_around()
                 if planning is None and self._counts.open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
@@ -181,9 +182,7 @@ class Coordinator:
         finally:
             self._deps.signals.gentle = False
 
-    def _plan(self, planning: Iterator[None] | None) -> Iterator[None] | None:
-        if planning is None:
-            return None
+    def _plan(self, planning: Iterator[None]) -> Iterator[None] | None:
         until = self._clock() + _PLAN_AHEAD
         while self._clock() < until and not self._dispatcher.has_enough:
             with self._deps.signals.raising():  # a step waits for the store, or walks far
@@ -217,10 +216,11 @@ class Coordinator:
             compared = self._dispatcher.comparisons.open if stage == Stage.MAIN else 0
             return self._journal.outcomes.count_open(stage) + compared
 
-    def _patience(self) -> float:
+    def _patience(self, *, is_planning: bool) -> float:
         """Return the seconds to wait for results: until something is due, with an upper limit for signals and progress."""
-        if self._dispatcher.is_idle or not self._counts.open[self._stage]:  # no result comes where nothing is open
-            return 0.0
+        dispatcher = self._dispatcher
+        if (is_planning and not dispatcher.has_enough) or dispatcher.is_idle or not self._counts.open[self._stage]:
+            return 0.0  # there is more to plan or to lease, or nothing is open and no result comes
         due = self._retries.delay()
         return 0.1 if due is None else min(0.1, due)
 
