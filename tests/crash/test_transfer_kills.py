@@ -10,11 +10,12 @@ import pytest
 
 from tests.crash.scene import kill_workers
 from tests.rig import buckets, program
-from tests.rig.faults import Call
+from tests.rig.faults import Call, Refuse
 
 MIB = 1 << 20
 TREE = {f"d{number % 3}/{number}.bin": os.urandom(1000 + number) for number in range(40)}
 BIG = {"big.bin": os.urandom(21 * MIB)}
+FIRST = next(iter(TREE))
 COPIED = ("added", "leased", "settled:2", "stored:3", "deleting")
 STREAMED = ("upload-journalled:1", "part-settled:2", "part-stored:2", "finishing:1", "completed")
 ENDS = (0, 1, -signal.SIGKILL)
@@ -161,3 +162,18 @@ def test_a_probe_that_a_dead_worker_has_left_is_removed_by_the_same_run(
     assert run.code == 0, run.stderr
     assert len(set(copies)) > 1, "a worker died in its probe, and another probed"
     look(target, TREE)
+
+
+def test_a_run_with_a_failure_removes_the_probe_of_a_dead_run_too(env, make_bucket, source_of, server, proxy, tmp_path):
+    source, target = source_of(server, TREE), make_bucket()
+    env = env | {"S3BATCH_TEST_LONGEST_WAIT": "0", "S3BATCH_ENDPOINT_URL": proxy.url}
+    process = program.start(words_of(source, target), env, tmp_path)
+    proxy.on("HeadObject", Call(lambda _: program.kill(process)), key="probe-.*-copy$", times=1)
+    program.finish(process)
+    proxy.on("CopyObject", Refuse(400, "InvalidArgument"), key=f"out/{FIRST}$")
+
+    again = program.run([*words_of(source, target), "--json"], env, tmp_path)
+
+    assert again.code == 1, again.stderr
+    assert [failure["key"] for failure in again.json["failures"]] == [f"out/{FIRST}"]
+    assert not target.keys("out/.s3batch/")

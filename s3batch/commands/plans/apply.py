@@ -164,6 +164,7 @@ class ApplyJob(SyncJob):
             self.journal.jobs.set_state(JobState.RUNNING)
             with keep_backup_manifest(self), self._open_coordinator() as coordinator:
                 self.run_planned_stages(coordinator)
+                self.remove_stale_probes()
         finally:
             self.close_buckets()
 

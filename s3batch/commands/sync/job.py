@@ -161,6 +161,12 @@ class SyncJob(DirectionJob):
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self.listing.record_pages(pages)))
         self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
+        if not self.settings.dry_run:
+            self.remove_stale_probes()
+
+    def remove_stale_probes(self) -> None:
+        """Remove the probes that dead runs and dead workers have left, also where something of this job failed."""
+        stale_probes.remove_stale_probes(self.journal, self.bucket, self.wanted.prefix)
 
     def make_row_check(self, *, is_foreign: bool) -> RowCheck:
         """Return the check of rows that an earlier run left; another program may have written a foreign journal."""
@@ -249,7 +255,6 @@ class SyncJob(DirectionJob):
             self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
         if not self.settings.dry_run:
             stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
-            stale_probes.remove_stale_probes(self.journal, self.bucket, self.wanted.prefix)
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
         self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
