@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.listing import ListingPage
 
+BAD_NAME = "BadName"
+"""The code of a key that can be no path here."""
 _BLOCKED = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
@@ -204,7 +206,7 @@ class DownloadPlanner:
         self._fail_refused()
         return [each for each in operations if each is not None]
 
-    def _refuse(self, listed: ListedObject, path: str, error: str, code: str = "BadName") -> None:
+    def _refuse(self, listed: ListedObject, path: str, error: str, code: str = BAD_NAME) -> None:
         self._refused.append(RefusedKey(listed, path, error, code))
 
     def _fail_refused(self) -> None:

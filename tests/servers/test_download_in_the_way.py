@@ -154,3 +154,21 @@ def test_a_plan_names_what_is_blocked_and_is_carried_out_but_for_that(site, run_
     assert kept == {"h/a": b"old", "z": b"z", "orphan": b"orphan"}
     assert {path: body for path, body in held().items() if path != "orphan"} == NEW
     assert free.code == bool(flags)  # a delete has drifted: its file is gone
+
+
+@pytest.mark.parametrize("flags", [[], ["--delete"]], ids=["", "with deletes"])
+def test_a_plan_leaves_out_what_can_be_no_path_and_names_it(site, bucket, run_cli, env, flags):
+    """As the download itself: the rest is fetched, the exit code is 1, and nothing is deleted."""
+    fill, sync, held = site
+    bucket.put("p/z/below", b"a key is no file and directory at once")
+    fill({"orphan": b"orphan"})
+
+    made = sync("p", "--plan", "one.plan", *flags)
+    shown = run_cli(["plan", "one.plan"], env=env)
+    applied = run_cli(["apply", "one.plan", "--json"], env=env)
+
+    assert (made.code, [each["key"] for each in made.json["failures"]]) == (1, ["p/z"])
+    assert "the plan is in" in made.stderr
+    assert [line.split()[1] for line in shown.stdout.splitlines()] == ["p/h/a/b", "p/h/a/c/d", "p/z/below"]
+    assert (applied.code, done(applied, "download")) == (0, 3)
+    assert held().keys() == {"h/a/b", "h/a/c/d", "z/below", "orphan"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,12 @@ def begin_plan_file(settings: Settings, source: str, target: str, endpoint: str)
 
 
 class PlanSaver(DirectionJob):
-    """What a dry run does whose plan goes to a file, in any direction. A plan with a failure is not saved."""
+    """What a dry run does whose plan goes to a file, in any direction. A plan with a failure is not saved.
+
+    ``left_out`` has the codes of failures that no later run avoids: such keys are named, and the plan holds the rest.
+    """
+
+    left_out: Collection[str] = ()
 
     def __init__(self, *common: Any, writer: PlanWriter, **more: Any) -> None:
         """Take the writer of the plan, and what the job of a direction takes."""
@@ -91,7 +97,7 @@ class PlanSaver(DirectionJob):
     def print_end(self, document: Document) -> None:
         """Complete the plan if it is whole; print the end block."""
         place = self.settings.plan_path
-        if document["state"] == "done":
+        if document["state"] == "done" or self._is_whole_but_for_keys(document):
             self.save_held()
             self.writer.finish({name: document[name] for name in ("files", "bytes", "unchanged")})
             line = format_shell_line("s3batch", "apply", place)
@@ -99,6 +105,11 @@ class PlanSaver(DirectionJob):
         else:
             self.output.error(f"no plan was saved to {place}")
         super().print_end(document)
+
+    def _is_whole_but_for_keys(self, document: Document) -> bool:
+        """Return true if the job came to its end, and what failed are keys that the plan may leave out."""
+        failures = self.journal.outcomes.read_failures()
+        return "error" not in document and all(each.code in self.left_out for each in failures)
 
 
 class NamedFilesPlanner(Planner):

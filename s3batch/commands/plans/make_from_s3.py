@@ -9,6 +9,7 @@ from s3batch.commands.plans.make import PlanSaver, SyncPlanSaver, begin_plan_fil
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.download import DownloadJob, begin_download
 from s3batch.commands.sync.transfer_job import TransferJob
+from s3batch.plan.download_planner import BAD_NAME
 from s3batch.settings.direction import settings_of_source
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def save_transfer_plan(wanted: TransferSpec, output: Output, paths: PathList | N
 
 
 class PlanningDownload(PlanSaver, DownloadJob):
-    """The plan of a download."""
+    """The plan of a download. It leaves out what the download itself refuses by its name."""
+
+    left_out = (BAD_NAME,)
 
 
 class PlanningTransfer(SyncPlanSaver, TransferJob):
