@@ -9,9 +9,9 @@
     <folder>/1 2 3 ...  what was moved aside
 
 A restore that fails is undone: what it made is removed, what it moved aside comes back. So is one that was killed,
-as soon as another archive is to be restored; the same archive goes on with the record it finds. In the end the
-record is removed, then what was moved aside; a folder without a record means nothing. It outlives a killed process;
-it is not synced for a power cut.
+as soon as another archive is to be restored; the same archive goes on with the record it finds. Until then a rebuild
+publishes nothing. In the end the record is removed, then what was moved aside; a folder without a record means
+nothing. It outlives a killed process; it is not synced for a power cut.
 """
 
 from __future__ import annotations
@@ -159,6 +159,12 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
             _set_back(directories, fact)
     forget_record(folder)
     return len(entries) - 1
+
+
+def has_unfinished_changes(folder: str, within: Within) -> bool:
+    """Return whether the record in ``folder`` tells of changes to what the user listed."""
+    entries = _read_entries(folder)
+    return any(entry[:1] != _ROOT for entry in entries[1:]) and _is_within(entries, within)
 
 
 def _is_within(entries: list[str], within: Within) -> bool:

@@ -80,6 +80,7 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
     session.files.path_lock.refuse_if_held()
     if not session.settings.override and not session.settings.compat and _all_keys_stay(session):
         return _kept_outcome(session)
+    _require_whole_paths(session)
     if session.settings.compat:
         return rebuild_old(session, _scan_paths(session))
     remembered = session.files.remembered()
@@ -100,6 +101,15 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
     if same and not session.lost and not keys_lacking(session, base, base.stored):
         return _keep_unchanged(session, found, base)
     return _rebuild_from(session, found, state, base)
+
+
+def _require_whole_paths(session: CacheSession) -> None:
+    """Raise if a killed restore left the paths half written: part of them is in its undo log, or has no content yet."""
+    if undo_log.has_unfinished_changes(session.files.undo_path, session.paths.within()):
+        raise JobFailedError(
+            "a restore of these paths was cut off, and they hold part of what they should; the cache stays as it was",
+            hint="restore once more before the rebuild: that finishes it, or takes it back",
+        )
 
 
 def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTree) -> SeenObject | None:

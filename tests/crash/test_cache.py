@@ -198,9 +198,28 @@ def test_what_a_killed_restore_left_is_undone_before_another_cache_is_restored(c
     cached.assert_restored()
 
 
-def test_a_rebuild_settles_what_a_killed_restore_left(cached: CacheScene):
+@pytest.mark.parametrize("more", [(), ("--fail-on-error",)], ids=["usual", "fail-on-error"])
+def test_no_rebuild_publishes_what_a_killed_restore_left(cached: CacheScene, more: tuple[str, ...]):
+    before, manifests = snapshot(cached.there), published(cached)
     assert cached.run("restore", crash_at="settled:2").code == -signal.SIGKILL
-    (cached.there / "tools").mkdir(exist_ok=True)
+
+    done = cached.run("rebuild", *more, at=cached.there)
+
+    assert done.code == len(more)
+    assert "a restore of these paths was cut off" in done.stderr
+    assert published(cached) == manifests
+    cached.proxy.down()  # a restore that can do nothing else brings back what the killed one had moved aside
+    assert cached.run("restore", "--retries", "1").code == 0
+    assert differences(snapshot(cached.there), before) == []
+
+
+def published(scene: CacheScene) -> dict[str, bytes]:
+    return {key: scene.bucket.get(key) for key in scene.bucket.keys("v1/k/")}
+
+
+def test_a_rebuild_stores_what_was_built_once_a_restore_has_settled_what_a_killed_one_left(cached: CacheScene):
+    assert cached.run("restore", crash_at="settled:2").code == -signal.SIGKILL
+    assert cached.run("restore").code == 0
     (cached.there / "tools/one.bin").write_bytes(b"what the build made of it")
     built = snapshot(cached.there)
 
