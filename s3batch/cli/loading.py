@@ -238,6 +238,15 @@ def _config_directory(environ: Mapping[str, str]) -> str:
     return _user_directory("user_config_dir")
 
 
+def _find_working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:  # it was removed, or lies on a file server that is gone
+        raise SettingsError(
+            f"the working directory cannot be found: {error.strerror}", hint="change to a directory that exists"
+        ) from error
+
+
 def _state_directory(environ: Mapping[str, str]) -> str:
     """Return the user's state directory; TMPDIR/s3batch-UID if that cannot be written, or there is no home."""
     base = environ.get("XDG_STATE_HOME", "")
@@ -294,7 +303,7 @@ def _make_settings(
 
         values |= {name: read_customer_key(name, given[name]) for name in keys}
     values |= {**_resolve_verbosity(values), **(facts or {})}
-    workspace, own = os.getcwd(), _state_directory(environ)
+    workspace, own = _find_working_directory(), _state_directory(environ)
     return Settings(
         **values,
         command=command,

@@ -45,6 +45,22 @@ def test_the_overview_names_every_command_on_one_screen(call, argv):
     assert max(map(len, answer.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    "line", ["sync {} s3://b/p", "verify . s3://b/p", "jobs list", "config sync", "plugin", "cache list s3://b", "sync {} s3://b --json"]
+)  # fmt: skip
+def test_a_working_directory_that_is_gone_is_a_sentence(call, tmp_path, monkeypatch, line):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    answer = call(*line.format(tmp_path).split(), PLUGIN_BUCKET="b")
+
+    assert answer.code == 2
+    assert "the working directory cannot be found: No such file or directory; change to" in answer.err
+    assert "--json" not in line or json.loads(answer.out)["exit_code"] == 2
+
+
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"config", "plugin"}])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_the_whole_help_of_a_command_explains_every_flag_it_takes(call, command, flag):
