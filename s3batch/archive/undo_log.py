@@ -31,6 +31,7 @@ from s3batch.archive.paths import is_inside, split_path
 from s3batch.base.errors import ArchiveError
 from s3batch.base.failpoints import reach_failpoint
 from s3batch.files import private
+from s3batch.files.removal import remove_directory
 
 Within = Callable[[str], bool]
 _RECORD = "record"
@@ -290,6 +291,6 @@ def _remove_entry(name: str, directory: int) -> None:
     try:
         os.unlink(name, dir_fd=directory)
     except (IsADirectoryError, PermissionError):
-        shutil.rmtree(name, dir_fd=directory)
+        remove_directory(name, directory)
     except FileNotFoundError:
         return

@@ -302,10 +302,10 @@ def is_directory_writable(path: str) -> bool:
 
 def remove_tree(path: str) -> None:
     """Remove a private directory with all it holds; entries that cannot be removed stay."""
-    import shutil  # noqa: PLC0415 - this module is loaded by every command
+    from s3batch.files.removal import remove_directory  # noqa: PLC0415 - this module is loaded by every command
 
     with contextlib.suppress(OSError, PrivateFileError), _open_parent(path) as parent:
-        shutil.rmtree(parent.name, ignore_errors=True, dir_fd=parent.descriptor)
+        remove_directory(parent.name, parent.descriptor)
 
 
 def temporary_state_path() -> str:
