@@ -36,6 +36,8 @@ ENOUGH = 4_000
 
 With one more batch of them the journal keeps them in memory (:attr:`s3batch.journal.limits.JournalLimits.fresh`).
 """
+_MUCH = 64
+"""Operations that are given to workers before more is planned."""
 _TOLD_AT_ONCE = 1000
 """Operations that a dry run settles in one turn."""
 
@@ -94,9 +96,12 @@ class Dispatcher:
 
     @property
     def is_due(self) -> bool:
-        """True if workers have nothing, and there is something for them."""
-        waits = self._ready or self.more or self.comparisons.waiting
-        return bool(waits) and not count_outstanding(self._deps.executor.workers())
+        """True if there is something for workers, and they have nothing, or ask for much of it."""
+        waits, workers = self._ready or self.more or self.comparisons.waiting, self._deps.executor.workers()
+        if not waits or not count_outstanding(workers):
+            return bool(waits)
+        waiting = len(self._ready) + (self.unleased if self.more else 0)
+        return min(waiting, sum(worker.capacity for worker in workers)) >= _MUCH
 
     def begin_stage(self, stage: int, count: int) -> None:
         """Begin a stage with ``count`` open operations."""

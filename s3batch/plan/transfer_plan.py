@@ -57,13 +57,13 @@ class TransferPlanner(Planner):
     """One listing of the source and its decisions."""
 
     def __init__(
-        self, *common: Any, pages: Callable[[], Iterable[ListingPage]], streams: bool = False,
+        self, *common: Any, pages: Callable[[], Iterable[ListingPage | None]], streams: bool = False,
         named: ListedKeys | None = None, **more: Any,
     ) -> None:  # fmt: skip
         """Take what any planner takes, and the source."""
         super().__init__(*common, **more)
         self.pages = pages
-        """Lists the source."""
+        """Lists the source; ``None`` stands for a page that is still on its way."""
         self.streams = streams
         """True if the store cannot copy from the source: it is another one."""
         self.named = named
@@ -75,6 +75,9 @@ class TransferPlanner(Planner):
         yield from listing
         unmatched, found, hidden = UnmatchedPatterns(self.wanted.rules), False, False
         for page in self.pages():
+            if page is None:
+                yield
+                continue
             entries = self._within_limits(list(select_entries(page.objects, transfer_spec(self))))
             found = found or bool(entries)
             hidden = hidden or any(not is_own_key(each.key) and not each.key.endswith("/") for each in page.objects)

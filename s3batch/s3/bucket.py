@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from s3batch.settings.bandwidth import Bandwidth
     from s3batch.settings.table import Settings
 
+_WAY_GIVEN = 0.004
+"""Seconds to wait for a page before the caller may do something else."""
 _FRESH = 5.0
 """Seconds for which the response to a request that was sent ahead is as good as a new one."""
 
@@ -96,12 +98,24 @@ class Bucket(RetryingSender):
             page = ahead_of_tokens.last
             if ahead_of_tokens.is_given:
                 page = self._listed(requests.list_objects(prefix, token=page.token)).document
+        yield from filter(None, self._follow_tokens(prefix, page, gives_way=False))
+
+    def list_beside(self, prefix: str) -> Iterator[ListingPage | None]:
+        """Yield the same listing, and ``None`` while the next page is on its way, for a caller with else to do."""
+        first: ListingPage = self._listed(requests.list_objects(prefix)).document
+        yield from self._follow_tokens(prefix, first, gives_way=True)
+
+    def _follow_tokens(self, prefix: str, page: ListingPage, *, gives_way: bool) -> Iterator[ListingPage | None]:
+        """Yield a page and those that follow it."""
         progress = ListingProgress(self.endpoint.name())
         while page.token:
             progress.check(page.token, page.objects)
             request = requests.list_objects(prefix, token=page.token)
             ahead = self._fetch_ahead(request)
             yield page
+            while gives_way and not ahead:
+                self.transport.wait_a_moment(_WAY_GIVEN)
+                yield None
             page = self._arrived(ahead, request).document
         yield page
 

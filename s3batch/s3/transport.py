@@ -162,9 +162,9 @@ class Transport:
             raise box[0]
         return box[0]
 
-    def wait_a_moment(self) -> None:
-        """Take a turn while a caller waits; what stops its job raises."""
-        self.turn(_MOMENT)
+    def wait_a_moment(self, most: float = _MOMENT) -> None:
+        """Take a turn of up to ``most`` seconds while a caller waits; what stops its job raises."""
+        self.turn(most)
         self.check()
 
     def turn(self, timeout: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
@@ -15,7 +16,7 @@ from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import RequestError
 from s3batch.s3.listing_progress import ListingProgress
 from s3batch.s3.sigv4 import Credentials
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Stored, error
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Seen, Stored, error
 from tests.rig.scripted import CLOSE_UNREAD, Scripted
 
 
@@ -223,6 +224,27 @@ def pages_of(bucket: Bucket, limit: int, monkeypatch) -> list[list[str]]:
     real = calls.list_objects
     monkeypatch.setattr(calls, "list_objects", lambda *args, **more: real(*args, **more | {"limit": limit}))
     return [[each.key for each in page.objects] for page in bucket.list_objects("")]
+
+
+def test_a_caller_with_else_to_do_is_told_that_a_page_is_on_its_way(fake, bucket, monkeypatch):
+    keys, real = filled(bucket, 3), calls.list_objects
+    monkeypatch.setattr(calls, "list_objects", lambda *args, **more: real(*args, **more | {"limit": 2}))
+    is_asked_for = threading.Event()
+    answer = fake.answer
+
+    def answer_late(request: Seen) -> Reply:
+        if "continuation-token" in request.query:
+            assert is_asked_for.wait(60)
+        return answer(request)
+
+    monkeypatch.setattr(fake, "answer", answer_late)
+    pages = bucket.list_beside("")
+    first, meanwhile = next(pages), next(pages)
+    is_asked_for.set()
+    rest = [page for page in pages if page is not None]
+
+    assert meanwhile is None
+    assert [each.key for page in (first, *rest) for each in page.objects] == keys
 
 
 def test_pages_come_one_after_the_other(fake, bucket, monkeypatch):

@@ -287,6 +287,23 @@ def test_workers_get_what_they_ask_for_before_more_is_planned(journal, coordinat
     assert len(executor.given) == 30
 
 
+def test_workers_that_ask_for_much_get_it_before_more_is_planned(journal, coordinate):
+    """They had something to do, and waited until the time for planning was over."""
+    executor, given = Scripted(good, room=300, at_once=1), []
+    coordinator = coordinate(executor, clock=lambda: 100.0)
+
+    def plan() -> Iterator[None]:
+        for batch in range(4):
+            given.append(len(executor.given))
+            coordinator.add([upload(n + 100 * batch) for n in range(100)])
+            yield
+
+    coordinator.run(Stage.MAIN, plan())
+
+    assert given == [0, 100, 200, 300]
+    assert len(executor.given) == 400
+
+
 @pytest.mark.parametrize(("count", "waits"), [pytest.param(0, False, id="nothing"), pytest.param(3, True, id="files")])
 def test_only_operations_that_are_open_are_waited_for(journal, coordinate, count, waits):
     """A run with nothing to send waited 0.1 s for the results of nothing."""

@@ -65,7 +65,7 @@ _FRESH = 5.0
 class BegunListing(NamedTuple):
     """A listing of the source, whose first page is there."""
 
-    pages: Iterator[ListingPage]
+    pages: Iterator[ListingPage | None]
     at: float
     """When it was begun, by the job's clock."""
 
@@ -117,9 +117,9 @@ class TransferJob(SyncJob):
         if not self.settings.list_digest:
             place = self.wanted.place
             with _name_missing_permission():
-                pages = self.source.list_objects(place.prefix)
+                pages = self.source.list_beside(place.prefix)
                 self.bucket.begin_listing(self.wanted.listed)  # the target answers meanwhile
-                first = next(pages)
+                first = next(page for page in pages if page is not None)
                 self._has_objects = bool(first.objects)
                 self._begun = BegunListing(chain([first], pages), self.clock())
             folder, _, name = place.key.rpartition("/")
@@ -162,7 +162,7 @@ class TransferJob(SyncJob):
         """Return false: there are no files to read."""
         return False
 
-    def _list_source(self) -> Iterator[ListingPage]:
+    def _list_source(self) -> Iterator[ListingPage | None]:
         if self._named is not None:
             for page in self._named.pages():
                 self._record_targets(page)
@@ -173,7 +173,7 @@ class TransferJob(SyncJob):
             if begun is not None and begun.is_fresh(self.clock()):
                 yield from begun.pages
             else:
-                yield from self.source.list_objects(self.wanted.place.prefix)
+                yield from self.source.list_beside(self.wanted.place.prefix)
 
     def _record_targets(self, page: ListingPage) -> None:
         """Record the objects that are under the keys of a page, in the place of the target's listing."""
