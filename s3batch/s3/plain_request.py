@@ -40,7 +40,7 @@ READ_AT_ONCE = 16 * 1024
 class PlainRequest(Task, ABC):
     """A request under way. Its ``call`` is that of the general way: who asks for it has the task unfold."""
 
-    __slots__ = ("_call", "begun", "body", "fingerprint", "headers", "key", "names", "values")
+    __slots__ = ("_call", "_first", "begun", "body", "fingerprint", "headers", "key", "names", "values")
 
     request_name: ClassVar[str]
     """S3's name of the request."""
@@ -63,6 +63,7 @@ class PlainRequest(Task, ABC):
         self.names = names
         self.values = values
         self._call: Request | None = None
+        self._first: Request | None = None
         self.tries = self.lessons = 0
 
     @property
@@ -95,12 +96,17 @@ class PlainRequest(Task, ABC):
         """The request that waits for a response."""
         if self._call is None:
             self.coroutine, self.done = self.unfold(self.make_request())
-            self._call = self.coroutine.send(None)
+            self._call = self._first = self.coroutine.send(None)
         return self._call
 
     @call.setter
     def call(self, request: Request) -> None:
         self._call = request
+
+    @property
+    def waits_for_first(self) -> bool:
+        """True if it is its own request that waits for a response, and none that followed it in the general way."""
+        return self._call is self._first
 
 
 class GeneralWay(NamedTuple):
@@ -168,6 +174,12 @@ class PlainRequests:
         connection.note_sent(sent)
         self._general.pump(connection)
 
+    def note_sent(self, connection: PooledConnection) -> None:
+        """Have the answer read in the short way to a plain request that went out over a new connection."""
+        task = connection.task
+        if self._heads is not None and isinstance(task, PlainRequest) and task.waits_for_first:
+            connection.plain = task
+
     def receive(self, connection: PooledConnection, request: PlainRequest) -> Response | None:
         """Read what has come; return a response that is not the usual one, once it is complete.
 
@@ -191,7 +203,7 @@ class PlainRequests:
             return response or connection.receive()
         if not request.sends_body:  # its content is what came; the general way counts what it reads
             self._wire[0] += len(data)
-        connection.task = None
+        connection.task, connection.used = None, True
         self._pool.put_back(connection)
         seconds = connection.progress - request.begun
         self._window.grow(seconds)

@@ -250,6 +250,7 @@ class Transport:
             return
         if not connection.is_sending:
             connection.deadline = connection.progress + self._pool.patience
+            self.plain.note_sent(connection)
         self._pool.watch(connection, READ | WRITE if blocked else READ)
 
     def _go_on(self, connection: PooledConnection) -> None:
