@@ -1,6 +1,7 @@
 """Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
-If fewer processes can be started, they do all the work, or this process does. A worker that dies, or does not respond
+If fewer processes can be started, they do all the work, or this process does. It also sends a small file that is the only
+work at first: a fork would cost a tenth of such a job. A worker that dies, or does not respond
 for too long, is replaced. Operations that it had begun are reported as lost, to be checked before a retry; the others
 are handed back. A page of memory shared with each worker tells which is which.
 """
@@ -23,6 +24,7 @@ from s3batch.base.errors import JobFailedError
 from s3batch.executors import (
     BEAT,
     SILENCE,
+    Credit,
     PollResult,
     RunningTime,
     WorkerState,
@@ -44,6 +46,7 @@ from s3batch.executors.worker_process import (
 )
 from s3batch.executors.worker_state import BEGUN, CURRENT
 from s3batch.s3.tally import Tally
+from s3batch.source.reader import SourceReader
 from s3batch.worker.context import prepare_worker
 
 if TYPE_CHECKING:
@@ -59,6 +62,11 @@ _BEGIN = (
 _ONE_CAN = 16 * 1024 * 1024
 """Bytes per second that one worker sends without trouble, even in objects of a few KiB."""
 _SOCKET_BUFFER = 1024 * 1024
+_SMALL = 64 * 1024
+"""Bytes of a file that this process may send itself, where that is all there is to do."""
+_SOON = 0.1
+"""Seconds in which such a file has to be read: a read that hangs would stop the coordinator."""
+_NO_MORE = Credit(0, 0, 0)
 _PARTING = 0.2
 """Seconds to wait for a worker that was killed. One that waits for a file server ends when that answers."""
 
@@ -185,6 +193,8 @@ class LocalExecutor(MessagingExecutor):
         self._processes: dict[WorkerState, _WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._draining = False
+        self._errand: WorkerState | None = None
+        """The worker that sent the first work in this process, where that was one small file."""
         self._aside = PollResult()
         """Outcomes for the next poll: work of processes that could not be started, and the reason."""
 
@@ -232,14 +242,40 @@ class LocalExecutor(MessagingExecutor):
     def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
-            alone = not self._processes and len(works) == 1  # a job of one file needs one process
-            self.start(len(works), sum(map(compute_work_weight, works)), [worker] if alone else ())
+            alone = not self._processes and len(works) == 1  # a job of one file needs one process, if any
+            if not (alone and self._errand is None and self._begin_errand(worker, works[0])):
+                self.start(len(works), sum(map(compute_work_weight, works)), [worker] if alone else ())
         process = self._processes.get(worker)
         if process is None:  # it could not be started
             self._aside.dropped += works
             return
         process.told = self._clock()
         process.tell("work", pack_works(works))
+
+    def _begin_errand(self, state: WorkerState, work: Work) -> bool:
+        """Have one small file sent by this process, if nothing of it can take long: a fork costs more than that."""
+        from s3batch.worker.plain_upload import is_plain_upload  # noqa: PLC0415 - a job without work has none
+
+        operation, reader = work.operation, SourceReader(self._brief.root, self._brief.symlinks)
+        if not (is_plain_upload(work) and operation.size <= _SMALL):
+            return False
+        if self._brief.extensions or not reader.reads_within(_SOON, operation.path, operation.stamp):
+            return False
+        try:
+            self._launch_worker(state, self._brief, _start_inline)
+        except OSError:
+            return False
+        state.credit, self._errand = _NO_MORE, state
+        return True
+
+    def _end_errand(self) -> None:
+        """Close the worker in this process when it has sent its file: what comes then is for processes."""
+        state = self._errand
+        if state is not None and not state.given and state in self._processes:
+            process = self._processes.pop(state)
+            self._selector.unregister(process.frames.sock)
+            process.kill()
+            self._states[self._states.index(state)] = WorkerState(state.name)
 
     def poll(self, timeout: float) -> PollResult:
         """Return the reports of the workers."""
@@ -258,6 +294,7 @@ class LocalExecutor(MessagingExecutor):
             except EOFError:
                 self._replace(process, news)
         self._replace_silent(news)
+        self._end_errand()
         return news
 
     def _send_beats(self) -> None:
@@ -274,6 +311,8 @@ class LocalExecutor(MessagingExecutor):
             results = unpack_results(rows)
             news.sent += process.state.on_results(results, status, stored)
             news.is_served = news.is_served or status.is_served
+            if process.state is self._errand:
+                process.state.credit = _NO_MORE
             news.results += results
             news.stored += stored
             news.add_tally(Tally(*tally))

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -92,6 +92,20 @@ class SourceReader:
         """Return a file for one block of which a thread has waited ``seconds``; empty if there is none."""
         since = time.monotonic() - seconds
         return next((path for path, begun in list(self._waits.values()) if begun < since), "")
+
+    def reads_within(self, seconds: float, path: str, stamp: Stamp) -> bool:
+        """Return whether a small file is read so soon, or refused: a file server may not answer at all."""
+        thread = threading.Thread(target=self._try_read, args=(path, stamp), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads may be started
+            return False
+        thread.join(seconds)
+        return not thread.is_alive()
+
+    def _try_read(self, path: str, stamp: Stamp) -> None:
+        with suppress(ContentError, OSError):
+            self.read(path, stamp)
 
     def _read_block(self, path: str, read: Callable[[], Read]) -> Read:
         """Return what ``read`` does, for a block of ``path``."""

@@ -24,9 +24,9 @@ OF_OTHER_JOBS = {
     "s3batch.commands.sync.object_manifest", "s3batch.journal.file_lists", "s3batch.journal.moved_objects",
     "s3batch.journal.rehearsal", "s3batch.journal.reversals", "s3batch.plan.blocked_uploads",
     "s3batch.plan.file_list", "s3batch.plan.renames", "s3batch.settings.bandwidth", "s3batch.worker.backup",
-    "s3batch.worker.delete", "s3batch.worker.dispatch", "s3batch.worker.metadata_copy",
+    "s3batch.worker.delete", "s3batch.worker.metadata_copy",
     "s3batch.worker.multipart", "s3batch.worker.reconcile", "s3batch.worker.redirect", "s3batch.worker.rename",
-    "s3batch.worker.restore", "s3batch.worker.upload",
+    "s3batch.worker.restore",
 }  # fmt: skip
 """Modules of s3batch that a plain upload has no use for; each costs up to 1 ms, and there are many."""
 

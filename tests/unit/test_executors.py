@@ -26,7 +26,7 @@ from s3batch.executors import (
     count_outstanding,
 )
 from s3batch.executors.inline import InlineExecutor
-from s3batch.executors.local import LocalExecutor
+from s3batch.executors.local import LocalExecutor, _FreshPython, _InlineWorker
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.executors.worker_process import FrameStream, Worker, pack_works, unpack_works
 from s3batch.model import (
@@ -49,6 +49,7 @@ from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.tally import EMPTY_TALLY, Tally
 from s3batch.settings.table import Settings
+from s3batch.source.reader import SourceReader
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
 from tests.rig.hanging import hang_or_die
@@ -279,14 +280,53 @@ def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, u
     assert len(fake.objects["b"]) == 60 + 2
 
 
-def test_one_piece_of_work_starts_one_process_and_further_work_the_others(local, upload):
+def test_one_small_file_is_sent_without_a_process_and_further_work_by_all(local, upload, fake):
     submit(local, [upload(0)])
+    assert [type(process._process) for process in local._processes.values()] == [_InlineWorker]
+    assert [worker.capacity for worker in local.workers()] == [0, Credit().works]  # else it would get more meanwhile
+    assert [result.error for result in collect(local, lambda news: bool(news.results)).results] == [""]
+    assert (local._processes, set(fake.objects["b"])) == ({}, {"k0"})
+
+    submit(local, [upload(1), upload(2)])
+    collect(local, lambda news: len(news.results) == 2)
+    assert len(pids(local)) == 2
+
+
+def test_one_larger_file_starts_one_process_and_further_work_the_others(local, upload, brief):
+    path = Path(brief.root) / "large"
+    path.write_bytes(bytes(100_000))
+    found = stamp_at(path)
+    submit(local, [Work(Operation(Kind.UPLOAD, "large", Reason.MISSING, "large", found.size, found, id=9))])
     collect(local, lambda news: bool(news.results))
     assert len(pids(local)) == 1
 
     submit(local, [upload(1), upload(2)])
     collect(local, lambda news: len(news.results) == 2)
     assert len(pids(local)) == 2
+
+
+def test_work_that_comes_while_this_process_sends_a_file_is_for_others(local, upload):
+    sending, other = local.workers()
+    submit(local, [upload(0)])
+    other.dispatch(upload(1), 1)
+    local.dispatch(other, [upload(1)])
+    assert [local._processes[worker].inside is not None for worker in (sending, other)] == [True, False]
+
+    news = collect(local, lambda news: len(news.results) == 2)
+    assert [result.error for result in news.results] == ["", ""]
+    assert (sending.capacity, list(local._processes)) == (0, [other])
+
+
+def test_a_small_file_whose_read_hangs_is_left_to_a_process(brief, upload, monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(SourceReader, "_try_read", lambda *_: let_go.wait(30))
+    local = LocalExecutor(brief, 2)
+    try:
+        submit(local, [upload(0)])
+        assert [type(process._process) for process in local._processes.values()] == [_FreshPython]
+    finally:
+        let_go.set()
+        local.close()
 
 
 def test_work_for_a_worker_that_died_unnoticed_comes_back_as_not_begun(local, upload, start):
@@ -310,9 +350,8 @@ def test_workers_end_with_the_executor(local, upload):
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_worker_ignores_the_signals_its_coordinator_gets(local, upload):
-    submit(local, [upload(0)])
-    collect(local, lambda news: bool(news.results))
+def test_a_worker_ignores_the_signals_its_coordinator_gets(local, upload, start):
+    start(local)
 
     for pid in pids(local):
         os.kill(pid, signal.SIGINT)
@@ -328,6 +367,7 @@ def start(upload) -> Callable[[LocalExecutor], None]:
 
     def run(local: LocalExecutor) -> None:
         works = [upload(900 + number) for number in range(len(local.workers()))]
+        local.start()
         submit(local, works)
         collect(local, lambda news: len(news.results) == len(works))
 

@@ -46,6 +46,28 @@ def test_a_file_as_planned_is_read(planned, offset, length, expected):
     assert source.read("file", planned_stamp, offset, length) == expected
 
 
+def test_it_is_told_whether_a_file_is_read_soon(planned, monkeypatch):
+    source, planned_stamp = planned
+    let_go = threading.Event()
+
+    assert source.reads_within(60, "file", planned_stamp)
+    assert source.reads_within(60, "gone", planned_stamp)  # its upload says why it cannot be sent
+
+    monkeypatch.setattr(source, "read", lambda *_: let_go.wait(60))
+    assert not source.reads_within(0.01, "file", planned_stamp)
+    let_go.set()
+
+
+def test_without_a_thread_no_file_is_read_soon(planned, monkeypatch):
+    source, planned_stamp = planned
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert not source.reads_within(60, "file", planned_stamp)
+
+
 @pytest.mark.parametrize(("offset", "length"), [(0, 3 * MIB), (5, 2 * MIB), (3 * MIB - 7, 7), (9, 0)])
 def test_a_piece_is_read_into_memory_and_each_block_is_noted(tmp_path, offset, length):
     body = os.urandom(3 * MIB)
