@@ -9,8 +9,8 @@ from collections.abc import Callable
 from s3batch.base.named_tuple import NamedTuple
 from s3batch.files.private import BESIDE_JOURNAL
 
-_BESIDE_PLAN = re.compile(r"|\.new-[0-9]+")
-"""Suffixes of the names beside a plan: the one under which it is written."""
+_BESIDE_PLAN = r"|\.new-[0-9]+"
+"""The pattern of suffixes of the names beside a plan: the one under which it is written."""
 
 
 class OwnFiles(NamedTuple):
@@ -20,13 +20,13 @@ class OwnFiles(NamedTuple):
     """How their names begin."""
     directories: tuple[str, ...]
     """The real directory of each."""
-    suffixes: tuple[re.Pattern[str], ...]
-    """What may follow each name."""
+    suffixes: tuple[str, ...]
+    """The pattern of what may follow each name."""
 
     def hold(self, name: str, find_directory: Callable[[], str]) -> bool:
         """Return whether a file is one of them; its real directory is asked for if its name is that of one."""
         for known, directory, suffix in zip(self.names, self.directories, self.suffixes, strict=True):
-            if name.startswith(known) and suffix.fullmatch(name, len(known)) and find_directory() == directory:
+            if name.startswith(known) and re.fullmatch(suffix, name[len(known) :]) and find_directory() == directory:
                 return True
         return False
 

@@ -30,8 +30,8 @@ OWN_DIRECTORY = ".s3batch"
 """The name of s3batch's directory in a workspace; never uploaded, cached, restored or deleted."""
 SIDE_FILES = ("-wal", "-shm", "-journal", ".lock")
 """The ends of the names of the files beside a journal: SQLite's and the lock."""
-BESIDE_JOURNAL = re.compile(rf"|{'|'.join(map(re.escape, SIDE_FILES))}|\.(?:new|damaged)-.*")
-"""Suffixes of the names beside a journal, including those of a new one and one set aside."""
+BESIDE_JOURNAL = rf"|{'|'.join(map(re.escape, SIDE_FILES))}|\.(?:new|damaged)-.*"
+"""The pattern of suffixes of the names beside a journal, including those of a new one and one set aside."""
 _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

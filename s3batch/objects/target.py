@@ -17,7 +17,7 @@ from s3batch.settings.table import Settings
 from s3batch.settings.texts import is_utf8
 
 _WEBSITE = r"(?i)(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
-_WILD = re.compile(r"\*\*|\*|\?|[^*?]+")
+_WILD = r"\*\*|\*|\?|[^*?]+"
 _WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 _UTF8_HINT = "write it in UTF-8: the keys of objects are text"
@@ -89,7 +89,7 @@ def normalise_target(bucket: str, target: str, strip_prefix: str = "") -> Target
         warnings=(warning,) if website else (),
         whole="" if target.endswith("/") else whole,
         stripped=_compile_prefix(front),
-        stripped_text="" if re.search(r"[*?]", front) else front,
+        stripped_text="" if "*" in front or "?" in front else front,
     )
 
 
@@ -106,4 +106,6 @@ def _compile_prefix(plain: str) -> re.Pattern[str] | None:
     """Return the prefix as a pattern: ``*`` and ``?`` stay inside a segment, ``**`` crosses; the rest is literal."""
     if not plain:
         return None
-    return re.compile("".join(_WILDCARDS.get(piece) or re.escape(piece) for piece in _WILD.findall(plain)), re.DOTALL)
+    return re.compile(
+        "".join(_WILDCARDS.get(piece) or re.escape(piece) for piece in re.findall(_WILD, plain)), re.DOTALL
+    )

@@ -19,7 +19,7 @@ _ROWS = 500
 """Rows in one piece of text."""
 _BLOCK = 1 << 16
 _ANOTHER = "name another --journal"
-_LINE_BREAK = re.compile(r"\n *")
+_LINE_BREAK = r"\n *"
 _encode_flat = json.JSONEncoder(separators=(",\n      ", ": "), allow_nan=False).encode
 
 
@@ -111,7 +111,7 @@ def make_plain_document(document: Mapping[str, Any]) -> dict[str, Any]:
 def iterate_line_text(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text of a document as one line, with a line break at its end."""
     for piece in iterate_document_text(document):
-        yield _LINE_BREAK.sub("", piece)  # a line break inside a string is an escape
+        yield re.sub(_LINE_BREAK, "", piece)  # a line break inside a string is an escape
     yield "\n"
 
 

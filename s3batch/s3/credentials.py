@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from s3batch.settings.table import Settings
 
-_DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")  # no dots: a wildcard certificate covers one label
+_DNS_NAME = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z"  # no dots: a wildcard certificate covers one label
 DEFAULT_REGION = "us-east-1"
 _APART = ("us-iso", "eu-iso", "eusc-")
 """Regions whose hosts have names of their own, which boto3 knows."""
@@ -264,7 +264,7 @@ def _path_style(settings: Settings, bucket: str, url: str, style: str, *, tls: b
         return False
     if settings.path_style or style == "path":
         return True
-    if ("." in bucket and tls) or not _DNS_NAME.match(bucket.replace(".", "-")):
+    if ("." in bucket and tls) or not re.match(_DNS_NAME, bucket.replace(".", "-")):
         return True
     return bool(url) and style != "virtual"
 

@@ -245,9 +245,9 @@ def _length_in(text: str) -> int:
 
 def _chunk_size(line: bytes) -> int:
     text = line.partition(b";")[0].strip()
-    if not _CHUNK_SIZE.match(text):
+    if not re.match(_CHUNK_SIZE, text):
         raise MalformedHTTPError(f"a chunk of {line[:40]!r} bytes")
     return int(text, 16)
 
 
-_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}\Z")
+_CHUNK_SIZE = rb"[0-9a-fA-F]{1,15}\Z"

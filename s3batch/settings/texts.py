@@ -12,9 +12,9 @@ from urllib.parse import unquote
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """C0, DEL and C1: control characters, which no setting may hold."""
 CONTROL_HINT = "write it without line breaks and control characters"
-_BYTE = re.compile("[\udc80-\udcff]")
+_BYTE = "[\udc80-\udcff]"
 """A byte that is not UTF-8, as ``os.fsdecode`` makes it: a file's name may hold one."""
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_HALF = "[\ud800-\udc7f\udd00-\udfff]"
 """Half a character, which only an escape of JSON makes: nothing may hold one."""
 UTF8_HINT = "write it in UTF-8"
 _PLACEHOLDER = r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>"
@@ -59,12 +59,12 @@ def find_fault_of_string(text: str) -> str:
     """Return what to write instead of a text that is no JSON; empty for a good one."""
     if CONTROL.search(text):
         return CONTROL_HINT
-    return UTF8_HINT if _HALF.search(text) else ""
+    return UTF8_HINT if not text.isascii() and re.search(_HALF, text) else ""
 
 
 def is_utf8(text: str) -> bool:
     """Return whether a text has a form in UTF-8: it is no name with other bytes."""
-    return text.isascii() or not (_BYTE.search(text) or _HALF.search(text))
+    return text.isascii() or not (re.search(_BYTE, text) or re.search(_HALF, text))
 
 
 def _walk_strings(value: Any) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _walk_strings(value: Any) -> Iterator[str]:
 
 def find_placeholder(text: str) -> tuple[str, str] | None:
     """Return the first ``${NAME}``, ``$(NAME)`` or ``<+NAME>`` that nothing has replaced, and its NAME."""
-    found = re.search(_PLACEHOLDER, text)
+    found = re.search(_PLACEHOLDER, text) if "$" in text or "<+" in text else None
     if not found:
         return None
     return found[0], (found["braces"] or found["parens"] or found["harness"] or "").strip()

@@ -21,7 +21,7 @@ _PIECE = r"(?s)\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>
 _SPECIAL_IN_SET = r"([\\\[^&~|])"
 _END = {(False, False): "/?", (True, False): "/", (False, True): "(?:/.*)?", (True, True): "/.*"}
 """The end of a regex, by whether only directories match and whether everything below them matches."""
-_WILD = re.compile(r"[*?\[\\]")
+_WILD = r"[*?\[\\]"
 
 
 class _ParsedPattern(NamedTuple):
@@ -41,7 +41,7 @@ class _ParsedPattern(NamedTuple):
         """Return the leading segments that every match begins with; ``None`` if it may match anywhere."""
         if not self.anchored:
             return None
-        wild = (n for n, segment in enumerate(self.segments) if _WILD.search(segment))
+        wild = (n for n, segment in enumerate(self.segments) if re.search(_WILD, segment))
         return self.segments[: next(wild, len(self.segments))]
 
 

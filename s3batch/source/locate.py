@@ -13,7 +13,6 @@ Paths are relative to the workspace. A plugin looks for ``/abs`` below the works
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from s3batch.base.errors import JobFailedError, S3BatchError, SettingsError
@@ -22,7 +21,7 @@ from s3batch.settings.table import Settings
 from s3batch.source.gitignore import Patterns
 from s3batch.source.walk import WalkFilter
 
-_WILD = re.compile(r"[*?\[]")
+_WILD = frozenset("*?[")
 
 
 class Source(NamedTuple):
@@ -88,7 +87,7 @@ def resolve_source(settings: Settings) -> Source:
             return Source(path)
         if mode:
             raise settings.bad("source", "give a directory, a file or a glob: this is a device, pipe or socket")
-    for glob in _list_source_meanings(settings) if _WILD.search(settings.source) else ():
+    for glob in _list_source_meanings(settings) if not _WILD.isdisjoint(settings.source) else ():
         fixed, pattern = _split_glob(glob)
         root = settings.at_workspace(fixed)
         mode, problem = _look_at_path(root)
@@ -127,7 +126,7 @@ def _list_source_meanings(settings: Settings) -> list[str]:
 def _split_glob(glob: str) -> tuple[str, str]:
     """Return the fixed part, which may be empty, and the rest."""
     segments = glob.split("/")
-    wild = next(n for n, segment in enumerate(segments) if _WILD.search(segment))
+    wild = next(n for n, segment in enumerate(segments) if not _WILD.isdisjoint(segment))
     fixed = "/".join(segments[:wild])
     return (fixed or "/" if glob.startswith("/") else fixed), "/".join(filter(None, segments[wild:]))
 
