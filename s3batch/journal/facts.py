@@ -147,7 +147,16 @@ class ObjectFacts:
         self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *span))
         self._store.execute(_LEARN_FETCHED.format(**names), span)
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, since, since))
-        self._store.execute(_FORGET_DELETED.format(**names), span)
+        self._forget(jobs, first, last)
+
+    def forget_deleted(self, jobs: Sequence[int], first: int, last: int) -> None:
+        """Do what :meth:`learn` does where all these rows are deletes: three looks at each row less. Part of a batch."""
+        self._objects.bring_changed(jobs, first, last)
+        self._forget(jobs, first, last)
+
+    def _forget(self, jobs: Sequence[int], first: int, last: int) -> None:
+        statement = _FORGET_DELETED.format(jobs=", ".join(map(str, jobs)), earlier=self._store.earlier)
+        self._store.execute(statement, (first, last))
 
     def learn_equal(self, files: Sequence[tuple[Comparison, float]]) -> None:
         """Record that files are equal to their listed objects.

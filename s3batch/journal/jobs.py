@@ -167,7 +167,10 @@ class Jobs:
         job, spans = self._current.job, (self._current.floor, self._operations.last, self._at_once)
         for first, last in find_row_spans(self._store, *spans):  # a signal may end it between two
             with self._transaction.batch():
-                self._facts.learn([job.number], first, last, job.started, late)
+                if first + 1 < self._operations.deletes_from:
+                    self._facts.learn([job.number], first, last, job.started, late)
+                else:
+                    self._facts.forget_deleted([job.number], first, last)
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands, and the time where it is a state that ends a run."""

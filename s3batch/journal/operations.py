@@ -82,6 +82,8 @@ class Operations:
         self._next: int = 1 + store.value(_HIGHEST)
         if self._next > ROW_LIMIT:
             store.refuse("its operations are numbered beyond what a journal can hold")
+        self.deletes_from = self._next
+        """All rows from this number on are deletes of orphans: what is learned of other operations lies before."""
         self._inherited = self._next - 1
         """Rows up to this number were there before this run."""
         self.admit: Callable[[Operation], Operation | None] | None = None
@@ -120,6 +122,7 @@ class Operations:
             state = State.LEASED if lease else State.PENDING
             rows.insert_operations(self._store, self._current.number, operations, first, state)
             added = rows.number_operations(operations, first)
+            self.deletes_from = self._next
             if not lease:
                 self._fresh.add(added)
             self._note_added({each.stage for each in added}, lease=lease)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.model import (
     Comparison,
     FileToCompare,
@@ -16,6 +17,7 @@ from s3batch.model import (
     KnownObject,
     ListedObject,
     Operation,
+    PlannedDeletes,
     Reason,
     Result,
     Stage,
@@ -204,6 +206,29 @@ def test_what_a_job_has_done_becomes_a_fact(journal, operation, state, result, k
     journal.jobs.learn_facts()
 
     assert journal.objects.look_up(["k"]) == {"k": (listed("k", 4), known)}
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_deletes_are_forgotten_and_what_was_sent_before_and_after_them_is_known(tmp_path, at_once):
+    with Journal.open(str(tmp_path / "spans.db"), limits=JournalLimits(taken_at_once=at_once)) as journal:
+        begin(journal)
+        list_again(journal, *(listed(key, 4) for key in ("gone", "gone too", "kept", "k")))
+        do(journal, UPLOAD, State.DONE, **ANSWER)
+        for keys in (("gone", "kept"), ("gone too",)):
+            rows = journal.operations.add_orphans(
+                PlannedDeletes(keys, ("e",) * len(keys), (0,) * len(keys)), lease=True
+            )
+            journal.operations.settle_deleted([(0.5, rows[:1])])
+            do(journal, UPLOAD._replace(key=f"after {keys[0]}"), State.DONE, **ANSWER)
+        rows = journal.operations.add_orphans(PlannedDeletes(("last",), ("e",), (0,)), lease=True)
+        journal.objects.listing.write([listed("last", 4)])
+        journal.operations.settle_deleted([(0.5, rows)])
+
+        journal.jobs.learn_facts()
+
+        found = journal.objects.look_up(["gone", "gone too", "last", "kept", "k", "after gone", "after gone too"])
+        assert [key for key, facts in found.items() if facts == NOTHING] == ["gone", "gone too", "last"]
+        assert [key for key, (_, known) in found.items() if known] == ["k", "after gone", "after gone too"]
 
 
 def test_a_fact_is_known_though_the_object_is_not_listed(journal):
