@@ -21,6 +21,7 @@ from s3batch.worker.results import RefusedChangeError, failed_result, result_for
 from s3batch.worker.upload import (
     OVERTAKEN,
     misjudges_condition,
+    unchanged_since,
 )
 from s3batch.worker.versions import note_version
 
@@ -54,12 +55,18 @@ async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     if head.status == 404:
         return Result(operation.id)
     await prepare_change(operation, head, tools)
-    return await _delete_key(operation, head)
+    result = await _delete_key(operation, head)
+    if exact and result.already:
+        raise RefusedChangeError("drifted: the object has changed")
+    return result
 
 
 async def _delete_key(operation: Operation, head: Response | None = None) -> Result:
+    """Delete a key; on the condition that it is still the object of ``head``, or the one that a dead run planned."""
     request = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
+    if head is not None:
+        condition = unchanged_since(head)
     response = await send_request(request._replace(headers={**request.headers, **condition}))
     if condition and not response.ok and response.status != 404:
         if await misjudges_condition(response, request, condition):

@@ -36,7 +36,9 @@ from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.validation import etag_in
+from s3batch.worker.conditional import copy_self_while_unchanged
 from s3batch.worker.guard import prepare_change
+from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
@@ -235,7 +237,8 @@ async def _copied_result(
         date = seconds_of(after.headers.get("last-modified", ""))
         versions = note_version(operation, after, head)
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint, spec=versions)
-    response = await _copy_whole(operation, attributes, remote, tools)
+    condition = unchanged_since(head) if tools.brief.is_guarded else {}
+    response = await _copy_whole(operation, attributes, remote, condition, tools)
     if response is None:
         return found_right(operation, head, tools)
     versions = note_version(operation, response, head)
@@ -243,18 +246,18 @@ async def _copied_result(
 
 
 async def _copy_whole(
-    operation: Operation, attributes: Attributes, remote: RemoteAttributes, tools: Tools
+    operation: Operation, attributes: Attributes, remote: RemoteAttributes, condition: dict[str, str], tools: Tools
 ) -> Response | None:
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     request = requests.copy_object(operation.key, tools.endpoint.bucket, make_copy_headers(attributes, remote))
     if attributes.acl:
-        response = await send_request(request)
+        response = await copy_self_while_unchanged(request, condition)
         if not is_acl_refusal(response):
             return raise_for_status(response, request)
         request = tools.drop_acl(request)
     if operation.reason is Reason.ACL:
         return None
-    return await send_expecting_ok(request)
+    return raise_for_status(await copy_self_while_unchanged(request, condition), request)
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:

@@ -19,7 +19,9 @@ from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.faults import is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
+from s3batch.worker.conditional import send_while_unchanged
 from s3batch.worker.guard import prepare_change
+from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
@@ -43,10 +45,11 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     encrypted = make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = "" if tools.acl_refused else rules.redirect_acl(operation.key)
     request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
-    response = await send_request(request)
+    condition = unchanged_since(head) if tools.brief.is_guarded else {}
+    response = await send_while_unchanged(request, condition)
     if acl and is_acl_refusal(response):
         request = tools.drop_acl(request)
-        response = await send_request(request)
+        response = await send_while_unchanged(request, condition)
     proof = await tools.checks.proofs.prove(request, raise_for_status(response, request), {})
     versions = note_version(operation, response, head)
     return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning, spec=versions)

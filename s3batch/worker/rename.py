@@ -13,8 +13,10 @@ from s3batch.s3.calls import send_request
 from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.faults import fault_of, is_acl_refusal
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.worker.conditional import send_while_unchanged
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.reconcile import is_equal, reconcile_object
+from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
@@ -48,9 +50,12 @@ async def _copy_moved(operation: Operation, moved: MovedObject, tools: Tools) ->
     key, etag, checksum = origin
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=Reason.RENAMED)
+    condition: dict[str, str] = {}
     if tools.brief.is_guarded:
-        await prepare_change(operation, await send_request(requests.head_object(operation.key)), tools)
-    response = await _copy_from(operation, key, etag, tools)
+        before = await send_request(requests.head_object(operation.key))
+        await prepare_change(operation, before, tools)
+        condition = unchanged_since(before)
+    response = await _copy_from(operation, key, etag, condition, tools)
     head = await send_allowing_refusal(requests.head_object(operation.key)) if response.ok else response
     if not head.ok or not await _is_whole_copy(operation, head, etag, tools):
         return upload
@@ -71,8 +76,11 @@ async def _find_equal_origin(operation: Operation, moved: MovedObject, tools: To
     return None
 
 
-async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) -> Response:
-    """Copy an object with the attributes of the new file, if it is still the one that was compared."""
+async def _copy_from(operation: Operation, key: str, etag: str, condition: dict[str, str], tools: Tools) -> Response:
+    """Copy an object with the attributes of the new file, if it is still the one that was compared.
+
+    ``condition``: of the target.
+    """
     attributes = tools.attributes(operation)
     headers = {
         **make_put_headers(attributes),
@@ -81,10 +89,10 @@ async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) ->
         "x-amz-copy-source-if-match": f'"{etag}"',
     }
     request = requests.copy_object(operation.key, tools.endpoint.bucket, headers, key)
-    response = await send_request(request)
+    response = await send_while_unchanged(request, condition)
     if attributes.acl and is_acl_refusal(response):
         request = tools.drop_acl(request)
-        response = await send_request(request)
+        response = await send_while_unchanged(request, condition)
     if not response.ok:
         fault = fault_of(response)
         if fault.retryable or fault.signed_out:

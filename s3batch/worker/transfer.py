@@ -32,6 +32,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expect
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
+from s3batch.worker.conditional import send_while_unchanged
 from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import found_right, put_tags
@@ -140,7 +141,7 @@ async def transfer_object(operation: Operation, tools: Tools, asked: FirstAttemp
     if asked is not None and loses_metadata(tools):
         operation, asked = operation._replace(recheck=True), None  # an undo must not take this version for the only one
     if asked is not None or not (spec.streamed or are_copies_refused(tools)):
-        copied = await _copy_on_server(operation, tools, asked)
+        copied = await _copy_on_server(operation, tools, asked, condition)
         if copied is not None:
             return copied
     if not spec.streamed and operation.size > BLOCK:
@@ -149,20 +150,22 @@ async def transfer_object(operation: Operation, tools: Tools, asked: FirstAttemp
     return await _stream_object(operation, condition, tools)
 
 
-async def _copy_on_server(operation: Operation, tools: Tools, asked: FirstAttempt | None) -> Result | None:
-    """Copy an object by CopyObject; return ``None`` if the store refuses the copy."""
+async def _copy_on_server(
+    operation: Operation, tools: Tools, asked: FirstAttempt | None, condition: dict[str, str]
+) -> Result | None:
+    """Copy an object by CopyObject; return ``None`` if the store refuses the copy. ``condition``: of the target."""
     attributes, source = tools.attributes(operation), find_source(tools)
     if asked is None:
         request = requests.copy_object(
             operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),
             source.key(operation.path),
         )  # fmt: skip
-        response = await send_request(request)
+        response = await send_while_unchanged(request, condition)
     else:
         request, response = asked.call, asked.require_response()
     if "x-amz-acl" in request.headers and is_acl_refusal(response):
         request = tools.drop_acl(request)
-        response = await send_request(request)
+        response = await send_while_unchanged(request, condition)
     if await is_refused_copy(operation, response, tools):
         note_refused_copies(request.name, fault_of(response), tools)
         return None

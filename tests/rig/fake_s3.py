@@ -83,6 +83,10 @@ class Manners:
     """An object cannot have others below it."""
     counts_tags: bool = True
     """HEAD says how many tags there are."""
+    ignores_conditions: frozenset[str] = frozenset()
+    """Requests that are carried out whatever If-Match and If-None-Match say."""
+    refuses_conditions: frozenset[str] = frozenset()
+    """Requests that are refused for one of the two."""
 
 
 @dataclass(slots=True)
@@ -288,6 +292,9 @@ class FakeS3:
         source = self.objects.get(bucket, {}).get(key)
         if source is None:
             raise RefusedError(404, "NoSuchKey")
+        self._check_condition(request, objects)
+        if request.headers.get("x-amz-copy-source-if-match", source.etag) != source.etag:
+            raise RefusedError(412, "PreconditionFailed")
         replace = request.headers.get("x-amz-metadata-directive") == "REPLACE"
         if (bucket, key) == (request.bucket, request.key) and not replace:
             raise RefusedError(400, "InvalidRequest", "This copy request is illegal")
@@ -301,6 +308,10 @@ class FakeS3:
         return _xml(body)
 
     def _check_condition(self, request: Seen, objects: dict[str, Stored]) -> None:
+        if request.name in self.manners.ignores_conditions:
+            return
+        if request.name in self.manners.refuses_conditions and {"if-match", "if-none-match"} & request.headers.keys():
+            raise RefusedError(501, "NotImplemented", "a header that implies unknown functionality")
         there, wanted = objects.get(request.key), request.headers.get("if-match", "")
         if request.headers.get("if-none-match") == "*" and there is not None:
             raise RefusedError(412, "PreconditionFailed")

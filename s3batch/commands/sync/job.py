@@ -270,8 +270,13 @@ class SyncJob(DirectionJob):
             self.journal.file_lists.forget(self.settings.list_digest)
 
     def _failed(self, *, before: int) -> bool:
-        """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
+        """Return whether an earlier stage left something undone: then this stage and the deletes are not begun.
+
+        What a newer run has kept a job from doing is no failure: then the job stops as superseded.
+        """
         failed = self.journal.outcomes.count_failed(before - 1) > 0
+        if failed:
+            self._pass_fence()
         if failed and self.settings.delete and before <= Stage.DELETE:
             self._withheld = True
         return failed
