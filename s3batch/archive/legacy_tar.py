@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import posixpath
 import stat
@@ -38,14 +39,7 @@ from s3batch.files.opener import require_regular_file
 _HEAD = 512  # bytes: the first block of a tar; gzip and zstd show in the first four
 _BLOCK = 1 << 20
 _META_LIMIT = 1 << 20
-"""Bytes of one extended header; longer ones are no names but an attack on memory."""
-_META = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
+"""Bytes of the headers of one entry; longer ones are no names but an attack on memory."""
 _NOWHERE = "/.s3batch/nowhere"
 _THERE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstd.StreamError, UnicodeError)
@@ -157,13 +151,40 @@ class _Stream:
         return data
 
 
+class _HeaderReader:
+    """The archive while the headers of one member are read: no more than ``_META_LIMIT`` bytes in all."""
+
+    def __init__(self, archive: IO[bytes]) -> None:
+        self._archive, self._left = archive, _META_LIMIT
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes."""
+        self._left -= size
+        if self._left < 0:
+            raise tarfile.ReadError(f"headers of one entry of more than {_META_LIMIT:,} bytes")
+        return self._archive.read(size)
+
+    def tell(self) -> int:
+        """Return the position in the archive."""
+        return self._archive.tell()
+
+
 class _Member(tarfile.TarInfo):
-    """A member whose extended headers have a limit; the rest of their processing is the standard library's."""
+    """A member whose headers have a limit; the rest of their processing is the standard library's."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _META and self.size > _META_LIMIT:
-            raise tarfile.ReadError(f"an extended header of {self.size:,} bytes")
-        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+        whole = archive.fileobj
+        if not isinstance(whole, _HeaderReader):  # the outermost header: those that it holds count with it
+            archive.fileobj = cast("IO[bytes]", _HeaderReader(cast("IO[bytes]", whole)))
+        try:
+            found = cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+        except (ValueError, OverflowError, RecursionError, LookupError) as error:
+            raise tarfile.ReadError(f"a damaged header: {error}") from error
+        finally:
+            archive.fileobj = whole
+        if not math.isfinite(found.mtime):
+            raise tarfile.ReadError(f"an entry with the time {found.mtime}")
+        return found
 
 
 @dataclass(slots=True)

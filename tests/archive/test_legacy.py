@@ -269,7 +269,46 @@ def long_name_bomb():
     return raw_header(info) + bytes(4096)
 
 
+def extended(**headers):
+    """An archive of one file with these extended headers; ``_`` stands for a dot."""
+    info, content = member("vendor/a", headers.pop("content", b"x"))
+    info.pax_headers = {name.replace("_", "."): value for name, value in headers.items()}
+    return tar((info, content), form=tarfile.PAX_FORMAT)
+
+
+def long_sparse_map():
+    """A map in the content, as GNU tar 1.0 has it: Python would hold all of its numbers."""
+    rows = 3_000_000
+    content = b"%d\n" % rows + b"0\n" * (2 * rows)
+    return extended(content=content, GNU_sparse_major="1", GNU_sparse_minor="0", GNU_sparse_realsize="1")
+
+
+def endless_sparse_header():
+    """The older form: blocks of 21 rows, each of which says that one more follows."""
+    info, _ = member("vendor/a", b"x")
+    info.type = tarfile.GNUTYPE_SPARSE
+    head = bytearray(raw_header(info))
+    head[386:410] = b"00000000000\0" * 2
+    head[482], head[148:156] = 1, b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + (b"00000000000\0" * 42 + b"\1" + bytes(7)) * 40_000
+
+
+def nested_headers():
+    """Extended headers of extended headers, deeper than Python recurses."""
+    head = tar(member("vendor/a", b"x"), form=tarfile.PAX_FORMAT)
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type = tarfile.XHDTYPE
+    return raw_header(info) * 3000 + head
+
+
 REFUSED = [
+    pytest.param(lambda: extended(mtime="nan"), id="a time that is no number"),
+    pytest.param(lambda: extended(mtime="1e999"), id="an infinite time"),
+    pytest.param(lambda: extended(GNU_sparse_map="x,y", GNU_sparse_size="1"), id="a sparse map of letters"),
+    pytest.param(long_sparse_map, id="a sparse map that fills the memory"),
+    pytest.param(endless_sparse_header, id="an endless sparse header"),
+    pytest.param(nested_headers, id="extended headers in each other"),
     pytest.param(lambda: tar(member("../x", b"x")), id="a name goes up"),
     pytest.param(lambda: tar(member("vendor/../../x", b"x")), id="a name goes up later"),
     pytest.param(lambda: tar(symlink("vendor/l", "x"), member("vendor/l/f", b"f")), id="a link that is a directory"),
