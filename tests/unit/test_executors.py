@@ -8,10 +8,12 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
@@ -392,6 +394,30 @@ def test_a_worker_asks_for_what_it_begins_and_little_more(brief, upload, fake, s
         local.close()
 
     assert max(ahead[len(ahead) // 2 :]) <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such policy")
+@pytest.mark.parametrize(
+    ("chosen", "policy"),
+    [
+        pytest.param("SCHED_OTHER", "SCHED_BATCH", id="none chosen"),
+        pytest.param("SCHED_IDLE", "SCHED_IDLE", id="idle: it goes on as the user wants it"),
+    ],
+)
+def test_a_response_to_a_worker_interrupts_no_process_that_computes(chosen, policy):
+    script = f"""
+        import os, socket
+        from s3batch.executors.worker_process import run_worker
+        os.sched_setscheduler(0, os.{chosen}, os.sched_param(0))
+        os._exit = lambda code: print(os.sched_getscheduler(0))
+        mine, theirs = socket.socketpair()
+        mine.close()
+        run_worker(theirs.detach(), [0, 0])
+    """
+
+    ran = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True)
+
+    assert int(ran.stdout) == getattr(os, policy)
 
 
 def test_a_stopped_worker_is_replaced_and_the_others_go_on(make_local, upload, start):
