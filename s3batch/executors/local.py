@@ -16,6 +16,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ class _WorkerProcess:
                 mine.close()
                 raise
         self.inside = self._process if isinstance(self._process, _InlineWorker) else None
-        self.frames = FrameStream(mine)
+        self.frames = FrameStream(mine, *(self.inside.queues if self.inside is not None else ()))
         self.heard = now
         """When it said something last, in the coordinator's running time."""
         self.told = 0.0
@@ -138,7 +139,11 @@ class _InlineWorker:
     """A worker on the coordinator's own thread, where no process can be started: it works while it is polled."""
 
     def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
-        self._worker = Worker(sock.dup(), page)
+        there: deque[Any] = deque()
+        back: deque[Any] = deque()
+        self.queues = there, back
+        """Of frames to it, and from it."""
+        self._worker = Worker(sock.dup(), page, back, there)
 
     def turn(self, most: float) -> None:
         """Work for up to ``most`` seconds."""
@@ -162,7 +167,9 @@ def _start_inline(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
 
 
 def _start_forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
-    import s3batch.executors.worker_loop  # noqa: F401, PLC0415 - once, for all forks; a job without work has none
+    import pickle  # noqa: F401, PLC0415 - once, for all forks; a job without work has none
+
+    import s3batch.executors.worker_loop  # noqa: F401, PLC0415 - as above
 
     page = make_shared_page(mmap.mmap(-1, PAGE_BYTES))
     return page, Fork(partial(run_worker, sock.fileno(), page), sock.fileno())

@@ -4,6 +4,8 @@
     in    start Brief | work [...] | drain | beat | messages to all workers: see executors/messages.py
     out   report ([...], short rows, tally, Status), once a second at least | dropped [...]
 
+A worker in the coordinator's process gets the frames themselves, and gives them: no pickle is made.
+
 It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
 SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
 """
@@ -13,7 +15,6 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import pickle
 import signal
 import socket
 import struct
@@ -38,6 +39,7 @@ from s3batch.model import (
 )
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterator, MutableSequence
 
     from s3batch.executors.worker_loop import WorkerLoop
@@ -59,14 +61,24 @@ SAY_EVERY = 1.0
 class FrameStream:
     """Frames over a stream socket, for both ends. Pickle is safe here, because both ends are s3batch."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, outgoing: deque[Any] | None = None, incoming: deque[Any] | None = None
+    ) -> None:
+        """Where both ends are in one process, two queues carry the frames themselves, and the socket empty ones."""
         self.sock = sock
         self._in = bytearray()
         self._out = bytearray()
+        self._outgoing, self._incoming = outgoing, incoming
 
     def queue(self, word: str, payload: Any = None) -> None:
         """Queue a frame for sending."""
-        data = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
+        if self._outgoing is None:
+            import pickle  # noqa: PLC0415 - a job of one small file has one process
+
+            data = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
+        else:
+            self._outgoing.append((word, payload))
+            data = b""
         self._out += _LENGTH.pack(len(data))
         self._out += data
 
@@ -97,7 +109,7 @@ class FrameStream:
                 return
             frame = bytes(self._in[_LENGTH.size : end])
             del self._in[:end]
-            yield pickle.loads(frame)  # noqa: S301 - see the class
+            yield _load_frame(frame) if self._incoming is None else self._incoming.popleft()
 
     def require_other_end(self) -> None:
         """Raise ``EOFError`` if the other end is gone, and nothing more of it is to be read."""
@@ -108,6 +120,12 @@ class FrameStream:
             return
         except ConnectionResetError as error:
             raise EOFError from error
+
+
+def _load_frame(frame: bytes) -> Any:
+    import pickle  # noqa: PLC0415 - as above
+
+    return pickle.loads(frame)  # noqa: S301 - see FrameStream
 
 
 def pack_works(works: list[Work]) -> list[tuple[Any, ...]]:
@@ -163,9 +181,10 @@ _SPEC_IN_ROW = _SPEC + len(Stamp._fields) - 1
 class Worker:
     """The process's loop."""
 
-    def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
+    def __init__(self, sock: socket.socket, page: MutableSequence[int], *queues: deque[Any]) -> None:
+        """``queues``: of frames out and in, where the coordinator is in this process."""
         sock.setblocking(False)
-        self._frames = FrameStream(sock)
+        self._frames = FrameStream(sock, *queues)
         self._page = page
         self._runner: WorkerLoop | None = None
         self._flushed = 0.0

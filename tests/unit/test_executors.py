@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -511,6 +512,25 @@ def test_a_worker_that_hears_nothing_begins_nothing_more_until_it_does(brief, up
 
 
 # --- frames and tags ------------------------------------------------------------------------
+
+
+def test_frames_within_one_process_are_the_objects_themselves():
+    ours, theirs = socket.socketpair()
+    there: deque[object] = deque()
+    back: deque[object] = deque()
+    with ours, theirs:
+        out, into = FrameStream(ours, there, back), FrameStream(theirs, back, there)
+        works = [object()]
+        out.queue("work", works)
+        out.queue("beat")
+        out.flush()
+
+        got = list(into.receive())
+        assert got == [("work", works), ("beat", None)]
+        assert got[0][1] is works
+        ours.close()
+        with pytest.raises(EOFError):
+            list(into.receive())
 
 
 @pytest.mark.parametrize("seed", range(5))
