@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.model import Operation
 
 KEYS_OUT = 4_000
-"""Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
+"""Keys to delete that are leased at once, over all workers: that many a kill leaves to be looked at."""
 CARRIED = frozenset({UPLOAD, DOWNLOAD, TRANSFER})
 """Kinds whose size is content that travels."""
 ENOUGH = 4_000

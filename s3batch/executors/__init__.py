@@ -120,7 +120,7 @@ class Executor(Protocol):
 
 
 def count_outstanding(workers: Sequence[WorkerState]) -> int:
-    """Return how many results are still to come."""
+    """Return how many pieces of work have no result yet; the deletes of one request are one."""
     return sum(len(worker.given) for worker in workers)
 
 
