@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from s3batch.base.errors import EXIT_FAILED, JournalError, SupersededError
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.model import JobState
 from s3batch.reporting.ci_outputs import write_outputs
@@ -43,7 +44,7 @@ def end_job(job: JobDescription, stopped: S3BatchError | None) -> int:
     _note_end(runner, state, code, stopped)
     document = _make_document(job, counts, state, code)
     if why := (error or reason) if code or state is JobState.SUPERSEDED else "":
-        document["error"] = why
+        document["error"] = show_bytes(why)
     outputs = job.collect_outputs(document)
     if outputs:
         write_outputs(runner.settings, runner.output, outputs)

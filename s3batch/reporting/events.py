@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.reporting.text import format_timestamp
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class EventStream:
         """Tell a warning, the first time it is given."""
         if self._listeners and text not in self._warned:
             self._warned.add(text)
-            self._tell("warning", {"text": text})
+            self._tell("warning", {"text": show_bytes(text)})
 
     def ended(self, document: Mapping[str, Any]) -> None:
         """Tell that the run has ended. The event is the whole document, and no other comes after it."""
@@ -113,7 +114,7 @@ def make_failure_fields(operation: Operation, result: Result) -> dict[str, Any]:
         "operation": operation.kind.value,
         "key": operation.key,
         "path": operation.path,
-        "error": result.error,
+        "error": show_bytes(result.error),
         "code": result.code,
         "status": result.status,
         "request_id": result.request_id,

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from s3batch.base.errors import EXIT_JOURNAL
 from s3batch.base.named_tuple import NamedTuple
+from s3batch.base.shown_bytes import show_bytes
 from s3batch.base.units import format_count, format_duration, format_plural, format_size
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
@@ -130,7 +131,7 @@ def make_report_document(
         "requests": before.requests(job),
         "retries": sum(each.retries for each in (*before.jobs, job)),
         "failures": Rows(lambda: map(_make_failure_row, failures()), sum(each["failed"] for each in counts.values())),
-        "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
+        "warnings": [show_bytes(each) for each in dict.fromkeys((*job.warnings, *warnings))],
     }
 
 
@@ -142,7 +143,7 @@ def _find_job_source(job: Job) -> str | list[str]:
 
 
 def _make_failure_row(failure: Failure) -> dict[str, Any]:
-    return {**failure._asdict(), "operation": str(failure.operation)}
+    return {**failure._asdict(), "operation": str(failure.operation), "error": show_bytes(failure.error)}
 
 
 def _sum_counts_by_kind(now: Counts, before: Counts) -> dict[Kind, dict[str, int]]:

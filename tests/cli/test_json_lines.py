@@ -201,3 +201,15 @@ def test_after_sigterm_come_the_reports_and_the_end(store, tmp_path):
     assert json.loads((tmp_path / "done.json").read_text())["state"] == "interrupted"
     assert 'message="exit code 143"' in (tmp_path / "r.xml").read_text()
     assert "Interrupted, exit code 143" in (tmp_path / "r.html").read_text()
+
+
+def test_a_message_shows_a_byte_that_is_not_utf_8_and_a_key_gives_it_back(events):
+    os.symlink("nowhere", b"src/caf\xe9")
+
+    told, code = events("sync", "src", "s3://b/site", "--executor", "inline")
+
+    rows = [*(each for each in told if each["event"] == "failure"), *told[-1]["failures"]]
+    assert (code, len(rows)) == (1, 2)
+    for row in rows:
+        assert os.fsencode(row["path"]) == b"caf\xe9"
+        assert "\\xe9': broken symbolic link" in row["error"]
