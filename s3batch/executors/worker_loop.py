@@ -161,14 +161,15 @@ class WorkerLoop:
             credit,
             self._tools.source.find_stuck(self._tools.brief.stuck_after),
             self.transport.wire[0],
-            self._plain.is_served,
+            self._plain.served_within > 0,
         )
 
     def _ahead(self) -> int:
         """Return how many pieces of work it will begin before more can arrive."""
         window, expected = self.transport.window, self._rate * self.lead
-        if self._plain_seconds:  # the rate is that of a smaller window, or of one that waited for work
-            rounds = min(1.0, self.lead / self._plain_seconds)
+        # the rate is that of a smaller window, or of one that waited for work
+        if seconds := self._plain_seconds or self._plain.served_within:
+            rounds = min(1.0, self.lead / seconds)
             expected = max(expected, rounds * min(window.limit, _GROWTH * window.size))
         return min(_MOST_AHEAD, max(1, int(expected)))
 

@@ -190,6 +190,8 @@ class Worker:
         self._flushed = 0.0
         self._asked = 0
         """Pieces of work that it has asked for in all."""
+        self._is_served = False
+        """It has told that the store does its work: then it gets more."""
 
     def run(self) -> None:
         """Work until the coordinator is gone."""
@@ -260,12 +262,15 @@ class Worker:
             self._frames.queue("report", (rows, stored, tally, status))
             runner.results.clear()
             self._flushed += elapsed
-            self._asked = status.credit.works
+            self._asked, self._is_served = status.credit.works, status.is_served
         self._frames.flush()
 
     def _asks_for_more(self, runner: WorkerLoop) -> bool:
-        """Return whether it could take much more than it has asked for, since files wait for the disk."""
-        return runner.transport.loop.parked > 0 and runner.status().credit.works >= self._asked + _ASK_AT
+        """Return whether it could take much more than it has asked for, while results wait for the disk or a probe."""
+        if not runner.transport.loop.parked:
+            return False
+        status = runner.status()
+        return status.credit.works >= self._asked + _ASK_AT or status.is_served > self._is_served
 
 
 def pack_results(results: list[Result]) -> tuple[list[tuple[Any, ...]], list[ShortRow]]:

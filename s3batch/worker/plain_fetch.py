@@ -62,7 +62,7 @@ class PlainFetch(PlainGet):
             self.fetches.on_ended(self.size, self.size, 0, [wrong_result(work, error)])
             return
         self.headers_told = headers
-        self.fetches.is_served = True
+        self.fetches.served_within = seconds
         self.fetches.plain.loop.park(partial(landing_of(tools).begin_move, name, work.operation.path), self._landed)
 
     def _landed(self, stamp: Stamp, error: BaseException | None) -> None:

@@ -69,7 +69,7 @@ class PlainTransfer(PlainCopy):
     def stored(self, etag: str, date: str, request_id: str, version: str, seconds: float) -> None:
         """Give the result of an object that the store has copied; while the store is probed, it waits for that."""
         transfers, told = self.transfers, (etag, date, request_id, version)
-        transfers.tools.copies.succeeded = transfers.is_served = True
+        transfers.tools.copies.succeeded, transfers.served_within = True, seconds
         if transfers.may_copy():
             self._end(told, seconds)
         else:

@@ -36,8 +36,8 @@ class PlainWorks(ABC):
         self.clock = clock
         self.on_stored = on_stored
         self.on_ended = on_ended
-        self.is_served = False
-        """True if the store has carried out such work: its result may still wait for the disk, or for a probe."""
+        self.served_within = 0.0
+        """The seconds in which the store did such work last, whose result may wait for the disk or a probe; 0: not yet."""
 
     @abstractmethod
     def begin(self, work: Work) -> bool:

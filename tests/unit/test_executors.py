@@ -724,6 +724,18 @@ def test_a_worker_with_small_files_asks_for_as_many_as_its_window_soon_takes(bri
     assert (first, then) == (FIRST_WINDOW + 1, FIRST_WINDOW + ahead)
 
 
+def test_a_worker_whose_first_results_wait_asks_for_as_many(brief):
+    """A copy has no result before the probe has ended, and a file none before the disk has it."""
+    runner = WorkerLoop(brief._replace(limit=64), clock=lambda: 100.0)
+    try:
+        runner._plain.served_within = 0.02
+        status = runner.status()
+    finally:
+        runner.transport.close()
+
+    assert (status.credit.works, status.is_served) == (5 * FIRST_WINDOW, True)
+
+
 @pytest.mark.parametrize(
     "spec", [None, SourceObject("e-1", streamed=True, proof="size", target_ns=7), ChunkSpec(1, 2, 3), KnownContent()]
 )
@@ -736,20 +748,21 @@ def test_work_comes_out_of_its_row_as_it_went_in(spec):
 
 
 @pytest.mark.parametrize(
-    ("parked", "room", "reports"),
+    ("parked", "room", "served", "reports"),
     [
-        pytest.param(256, 64, 1, id="much more could be begun"),
-        pytest.param(256, 63, 0, id="a little more"),
-        pytest.param(0, 64, 0, id="nothing waits for the disk: results carry what it asks for"),
+        pytest.param(256, 64, False, 1, id="much more could be begun"),
+        pytest.param(256, 63, False, 0, id="a little more"),
+        pytest.param(8, 9, True, 1, id="the store was found to do its work"),
+        pytest.param(0, 64, False, 0, id="nothing waits for the disk: results carry what it asks for"),
     ],
 )
-def test_a_worker_whose_files_wait_for_the_disk_asks_for_more_before_they_have_results(parked, room, reports):
+def test_a_worker_whose_files_wait_for_the_disk_asks_for_more_before_they_have_results(parked, room, served, reports):
     """Workers of a download had begun all they had, and said nothing until the disk had it: two waits of 20 ms."""
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
     worker = Worker(theirs, [0, 0])
     runner = SimpleNamespace(
-        results=[], hungry=True, busy=True, status=lambda: Status(0, Credit(1000 + room)),
+        results=[], hungry=True, busy=True, status=lambda: Status(0, Credit(1000 + room), is_served=served),
         transport=SimpleNamespace(loop=SimpleNamespace(parked=parked), take_tally=lambda: EMPTY_TALLY),
     )  # fmt: skip
     worker._asked, worker._flushed = 1000, time.monotonic() - 0.1
