@@ -27,7 +27,7 @@ from s3batch.coordinator.open_counts import OpenCounts
 from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
-from s3batch.coordinator.signals import InterruptedJobError, StoppedError
+from s3batch.coordinator.signals import StoppedError
 from s3batch.executors import collect_work_tags, count_outstanding
 from s3batch.model import (
     COMPARE,
@@ -428,9 +428,9 @@ class Coordinator:
         while count_outstanding(self._executor.workers()) and self._clock() < until:
             try:
                 self._take(self._executor.poll(0.1))
-            except InterruptedJobError:
-                break  # a second signal: now
             except StoppedError:
+                if self._deps.signals.again:
+                    break  # a second signal: now
                 continue  # one more error like the one that stopped the job; results of others in flight count
         self._dispatcher.put_back()
         given = [work for worker in self._executor.workers() for work in worker.given.values()]

@@ -1004,6 +1004,26 @@ def test_only_what_a_worker_still_has_is_in_doubt_when_a_job_stops(journal, coor
 # --- stopping -------------------------------------------------------------------------------
 
 
+def test_refused_credentials_do_not_cut_short_what_may_end_after_a_signal(journal, coordinate):
+    """One result comes in each turn: the signal, then the refusal, then what was still under way."""
+    done = []
+
+    def answer(work: Work) -> Any:
+        done.append(work.operation.key)
+        if len(done) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return bad(work, "ExpiredToken", fatal=True, status=400) if len(done) == 2 else good(work)
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(answer, room=5, at_once=1), signals=signals)
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(100)]))
+
+    assert states(journal)[done[-1]] is State.DONE
+    assert len(done) > 2
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_end_what_is_under_way_and_puts_the_rest_back(journal, coordinate, number, code):
     begun = [0]
