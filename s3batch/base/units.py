@@ -23,6 +23,8 @@ _FALSE = frozenset({"0", "f", "false", "no", "n", "off"})
 SIZE_HINT = "write bytes, or a number with KiB, MiB, GiB (or kB, MB, GB), such as 16MiB"
 DURATION_HINT = "write a number with s, m, h, d or w, such as 90s, 36h or 7d"
 INTEGER_HINT = "write a whole number"
+_LARGEST = 2**63 - 1
+"""The largest integer that a journal, and a length in Python, can hold."""
 LONGEST_TIMER = 250 * 365 * 86400.0
 """Seconds. Timers of Python count nanoseconds in 64 bits, which is 292 years."""
 BOOLEAN_HINT = "write true or false"
@@ -69,9 +71,12 @@ def parse_integer(text: str) -> int:
     sign = -1 if text.startswith("-") else 1
     digits = text[1:] if text[:1] in {"+", "-"} else text
     try:
-        return sign * _parse_magnitude(digits)
+        magnitude = _parse_magnitude(digits)
     except (ValueError, OverflowError):
         raise ValueError(INTEGER_HINT) from None
+    if magnitude > _LARGEST:
+        raise ValueError(INTEGER_HINT)
+    return sign * magnitude
 
 
 def _parse_magnitude(digits: str) -> int:

@@ -14,7 +14,14 @@ from itertools import pairwise
 from s3batch.base import units
 from s3batch.base.errors import SettingsError
 from s3batch.base.named_tuple import NamedTuple
-from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
+from s3batch.settings.parsing import (
+    GivenText,
+    parse_level,
+    split_keys,
+    split_list,
+    unknown_name_error,
+    wrong_value_error,
+)
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
 from s3batch.settings.table import GUARDS, TABLE, spellings_of, taken_by
 from s3batch.settings.texts import plain_text
@@ -231,14 +238,7 @@ def switch_flag(row: Setting, text: str, origin: str) -> list[str]:
     text = plain_text(text)
     try:
         if row.form is Form.COUNT:
-            return [row.flag] * _repeat_count(text)
+            return [row.flag] * parse_level(text)
         return [row.flag if units.parse_boolean(text) else flag_of(f"no_{row.name}")]
     except ValueError as error:
         raise wrong_value_error(row, text, origin, str(error)) from None
-
-
-def _repeat_count(text: str) -> int:
-    try:
-        return int(units.parse_boolean(text))
-    except ValueError:
-        return max(units.parse_integer(text), 0)

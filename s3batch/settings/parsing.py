@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_SHOWN = 200
 """Characters of a wrong value that an error shows; a map may be pages long."""
+_MOST_VERBOSE = 2
+"""Nothing is said from the third ``-v`` on."""
 
 
 class GivenText(NamedTuple):
@@ -140,7 +142,7 @@ def _parse_form(row: Setting, text: str) -> Any:
         case Form.BOOLEAN:
             return units.parse_boolean(text)
         case Form.COUNT:
-            return _parse_level(text)
+            return parse_level(text)
         case Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
             return _check_limits(row, _parse_scaled(row.form, text))
         case Form.BANDWIDTH:
@@ -210,11 +212,12 @@ def _any_of(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _parse_level(text: str) -> int:
+def parse_level(text: str) -> int:
+    """Return how often ``-v`` is meant: a boolean or a number."""
     try:
         return int(units.parse_boolean(text))
     except ValueError:
-        return max(units.parse_integer(text), 0)
+        return min(max(units.parse_integer(text), 0), _MOST_VERBOSE)
 
 
 def _parse_url(text: str, *, is_endpoint: bool) -> str:

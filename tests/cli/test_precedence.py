@@ -267,6 +267,8 @@ def test_a_cache_may_be_named_by_a_url(call):
         pytest.param([], {"S3BATCH_VERBOSE": "2"}, 2, id="a variable"),
         pytest.param([], {"S3BATCH_VERBOSE": "true"}, 1, id="a variable that is a boolean"),
         pytest.param(["-v"], {"S3BATCH_VERBOSE": "2"}, 1, id="a flag beats the variable"),
+        pytest.param([], {"S3BATCH_VERBOSE": "1000000000000000"}, 2, id="a variable that means more than there is"),
+        pytest.param(["--verbose=1000000000000000"], {}, 2, id="a flag that means more than there is"),
     ],
 )
 def test_verbose_counts(call, argv, env, count):
