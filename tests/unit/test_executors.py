@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def make_local(brief) -> Iterator[Callable[..., LocalExecutor]]:
     """``make_local(silence=2)``: two worker processes; they end after the test."""
     made: list[LocalExecutor] = []
 
-    def make(**more: float) -> LocalExecutor:
+    def make(**more: Any) -> LocalExecutor:
         made.append(LocalExecutor(brief, 2, **more))
         return made[-1]
 
@@ -472,11 +473,12 @@ def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(br
 
 def test_a_pause_of_the_coordinator_costs_no_worker(make_local, start):
     """The machine was suspended, or the coordinator stopped: no worker is to blame."""
-    local = make_local(silence=3.0)
+    stood_still = [0.0]
+    local = make_local(silence=60.0, clock=lambda: time.monotonic() + sum(stood_still))
     start(local)
     before = pids(local)
 
-    time.sleep(3.5)
+    stood_still.append(100.0)
     news = local.poll(0.0)
 
     assert (news.deaths, pids(local)) == (0, before)
