@@ -243,7 +243,7 @@ LISTED = {
         "shutil.copyfile", "shutil.rmtree",
     ),
     "files/beneath.py": ("os.mkdir", "os.open", "os.unlink"),  # the same and the restored tree
-    "files/removal.py": ("os.open", "os.rename", "os.unlink"),  # what is to go, from its open parent on
+    "files/removal.py": ("os.open", "os.rename", "os.rmdir", "os.unlink"),  # what is to go, from its open parent on
     "files/tree.py": (  # the target of a download, below which no link is followed
         "os.makedirs", "os.mkdir", "os.open", "os.rename", "os.rmdir", "os.unlink", "os.utime",
     ),
