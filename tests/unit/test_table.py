@@ -74,7 +74,7 @@ def test_no_two_settings_of_a_command_share_a_name(command):
         pytest.param("endpoint_url", "minio:9000", "https://minio:9000", id="an endpoint without a scheme"),
         pytest.param("endpoint_url", "http://127.0.0.1:9000/", "http://127.0.0.1:9000", id="an endpoint with one"),
         pytest.param("verbose", "true", 1, id="verbose as a boolean"),
-        pytest.param("verbose", "3", 3, id="verbose as a number"),
+        pytest.param("verbose", "2", 2, id="verbose as a number"),
         pytest.param("source", "", ".", id="empty is the default"),
         pytest.param("deadline", "91250d", 7_884_000_000.0, id="the longest time that a timer takes"),
         pytest.param("max_age", "999999d", 86_399_913_600.0, id="an age, which no timer waits for"),
