@@ -56,15 +56,20 @@ sys.addaudithook(_only_loopback)
 
 
 @pytest.fixture(autouse=True)
-def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whoever runs the tests has settings and credentials of his own; none of them counts here."""
-    for name in list(os.environ):
-        if name.startswith(program.FOREIGN) or name == "CI":
-            monkeypatch.delenv(name)
+def _no_foreign_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests has settings and credentials of his own; none of them counts here.
+
+    A test's own ``monkeypatch`` begins after its ``tmp_path``, and so ends before pytest removes that.
+    """
     nowhere = str(tmp_path_factory.getbasetemp() / "does-not-exist")
-    monkeypatch.setenv("AWS_CONFIG_FILE", nowhere)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(program.FOREIGN) or name == "CI":
+                patch.delenv(name)
+        patch.setenv("AWS_CONFIG_FILE", nowhere)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
 
 
 @pytest.fixture(scope="session")
