@@ -90,7 +90,7 @@ def test_changes_at_all_places_of_a_long_tree_are_found_and_a_walk_that_dies_del
     assert died.exists(), "the rest was walked in a process of its own"
     assert failed.code == 1, failed.stderr
     assert "the process that walks the source was killed" in failed.stderr
-    assert read_objects(store) == before
+    assert read_objects(store).keys() == before.keys()  # what was planned before it died may be sent
 
     finished = sync()
 

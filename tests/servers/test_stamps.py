@@ -122,7 +122,7 @@ def test_a_file_of_the_year_2300_is_sent_fetched_and_then_unchanged(place):
 def test_objects_of_any_year_are_deleted_copied_and_fetched(place):
     """Such as those of ``rclone serve s3``, which tells the times of its files."""
     for key, modified in YEARS.items():
-        place.fake.objects.setdefault("bucket", {})[key] = Stored(key.encode(), f"etag-{key[3:]}", modified=modified)
+        place.fake.objects.setdefault("bucket", {})[key] = Stored(key.encode(), f'"etag-{key[3:]}"', modified=modified)
     out = place.tree.parent / "out"
     place.write("kept")
     runs: list[tuple[int, list[str | Path]]] = [
