@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import random
 import signal
 import socket
@@ -55,6 +56,7 @@ from s3batch.s3.tally import EMPTY_TALLY, Tally
 from s3batch.settings.table import Settings
 from s3batch.source.reader import SourceReader
 from s3batch.worker.context import Brief
+from s3batch.worker.fetch import EXTENSIONS
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
 from tests.rig.hanging import hang_or_die
 from tests.rig.stamps import stamp, stamp_at
@@ -400,20 +402,27 @@ def test_a_worker_asks_for_what_it_begins_and_little_more(brief, upload, fake, s
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such policy")
 @pytest.mark.parametrize(
-    ("chosen", "policy"),
+    ("chosen", "receives", "policy"),
     [
-        pytest.param("SCHED_OTHER", "SCHED_BATCH", id="none chosen"),
-        pytest.param("SCHED_IDLE", "SCHED_IDLE", id="idle: it goes on as the user wants it"),
+        pytest.param("SCHED_OTHER", False, "SCHED_BATCH", id="none chosen"),
+        pytest.param(
+            "SCHED_OTHER", True, "SCHED_OTHER", id="content comes in, and fills the sockets of one that waits"
+        ),
+        pytest.param("SCHED_IDLE", False, "SCHED_IDLE", id="idle: it goes on as the user wants it"),
     ],
 )
-def test_a_response_to_a_worker_interrupts_no_process_that_computes(chosen, policy):
+def test_a_response_to_a_worker_interrupts_no_process_that_computes(brief, chosen, receives, policy):
+    told = brief._replace(extensions=EXTENSIONS if receives else ())
     script = f"""
-        import os, socket
-        from s3batch.executors.worker_process import run_worker
+        import os, pickle, socket
+        from s3batch.executors.worker_process import FrameStream, run_worker
         os.sched_setscheduler(0, os.{chosen}, os.sched_param(0))
         os._exit = lambda code: print(os.sched_getscheduler(0))
         mine, theirs = socket.socketpair()
-        mine.close()
+        frames = FrameStream(mine)
+        frames.queue("start", pickle.loads({pickle.dumps(told)!r}))
+        frames.flush()
+        mine.shutdown(socket.SHUT_WR)
         run_worker(theirs.detach(), [0, 0])
     """
 
