@@ -1,9 +1,10 @@
 """Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
 If fewer processes can be started, they do all the work, or this process does. It also sends a small file that is the only
-work at first: a fork would cost a tenth of such a job. A worker that dies, or does not respond
-for too long, is replaced. Operations that it had begun are reported as lost, to be checked before a retry; the others
-are handed back. A page of memory shared with each worker tells which is which.
+work at first: a fork would cost a tenth of such a job.
+
+A worker that dies, or does not respond for too long, is replaced. Operations that it had begun are reported as lost, to be
+checked before a retry; the others are handed back. A page of memory shared with each worker tells which is which.
 """
 
 from __future__ import annotations
@@ -263,10 +264,12 @@ class LocalExecutor(MessagingExecutor):
         """Have one small file sent by this process, if nothing of it can take long: a fork costs more than that."""
         from s3batch.worker.plain_upload import is_plain_upload  # noqa: PLC0415 - a job without work has none
 
-        operation, reader = work.operation, SourceReader(self._brief.root, self._brief.symlinks)
-        if not (is_plain_upload(work) and operation.size <= _SMALL):
+        operation = work.operation
+        if self._brief.extensions or not is_plain_upload(work) or operation.size > _SMALL:
             return False
-        if self._brief.extensions or not reader.reads_within(_SOON, operation.path, operation.stamp):
+        if not SourceReader(self._brief.root, self._brief.symlinks).reads_within(
+            _SOON, operation.path, operation.stamp
+        ):
             return False
         try:
             self._launch_worker(state, self._brief, _start_inline)

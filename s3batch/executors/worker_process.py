@@ -181,14 +181,15 @@ _SPEC_IN_ROW = _SPEC + len(Stamp._fields) - 1
 class Worker:
     """The process's loop."""
 
-    def __init__(self, sock: socket.socket, page: MutableSequence[int], *queues: deque[Any]) -> None:
-        """``queues``: of frames out and in, where the coordinator is in this process."""
+    def __init__(
+        self, sock: socket.socket, page: MutableSequence[int], *queues: deque[Any], is_alone: bool = False
+    ) -> None:
+        """``queues``: of frames out and in, where the coordinator is in this process. ``is_alone``: it does nothing else."""
         sock.setblocking(False)
         self._frames = FrameStream(sock, *queues)
         self._page = page
         self._runner: WorkerLoop | None = None
-        self.is_alone = False
-        """True if the process does nothing else."""
+        self._is_alone = is_alone
         self._flushed = 0.0
         self._asked = 0
         """Pieces of work that it has asked for in all."""
@@ -238,7 +239,7 @@ class Worker:
             from s3batch.executors.worker_loop import WorkerLoop  # noqa: PLC0415 - only a process that works needs it
 
             self._runner = WorkerLoop(payload, self._page)
-            if self.is_alone and not payload.extensions and payload.source is None:
+            if self._is_alone and not payload.extensions and payload.source is None:
                 _interrupt_no_process()
             self._runner.transport.loop.watch(self._frames.sock, lambda _: self._listen())
             reach_failpoint("worker-started")
@@ -274,7 +275,7 @@ class Worker:
         if not runner.transport.loop.parked:
             return False
         status = runner.status()
-        return status.credit.works >= self._asked + _ASK_AT or status.is_served > self._is_served
+        return status.credit.works >= self._asked + _ASK_AT or (status.is_served and not self._is_served)
 
 
 def pack_results(results: list[Result]) -> tuple[list[tuple[Any, ...]], list[ShortRow]]:
@@ -295,9 +296,7 @@ def run_worker(fd: int, page: MutableSequence[int]) -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # as in s3batch/__main__.py: hardly anything here makes cycles
     try:
-        worker = Worker(socket.socket(fileno=fd), page)
-        worker.is_alone = True
-        worker.run()
+        Worker(socket.socket(fileno=fd), page, is_alone=True).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the coordinator is gone; threads must not keep this process alive
 

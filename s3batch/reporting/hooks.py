@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3batch import __version__
 from s3batch.base.errors import EXIT_BUG, INTERRUPTED
-from s3batch.base.thread_wait import join_thread
+from s3batch.base.thread_wait import call_on_thread
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -179,12 +179,7 @@ def _split_login(url: str) -> tuple[str, dict[str, str]]:
 
 def _run_bounded(work: Callable[[], str], seconds: float) -> str:
     """Return the answer of ``work``, or that it took too long: a time-out of a socket bounds one read only."""
-    import threading  # noqa: PLC0415 - as above
-
-    answers: list[str] = []
-    thread = threading.Thread(target=lambda: answers.append(_guard(work)), daemon=True)
-    thread.start()
-    join_thread(thread, seconds)
+    answers = call_on_thread(lambda: _guard(work), seconds)
     return answers[0] if answers else f"no answer in {seconds:.3g} s"
 
 

@@ -12,14 +12,13 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from s3batch.base.errors import EndpointError, S3BatchError, SettingsError
 from s3batch.base.named_tuple import NamedTuple
-from s3batch.base.thread_wait import join_thread
+from s3batch.base.thread_wait import call_on_thread
 from s3batch.files.bounded import is_odd_file, read_regular_file
 from s3batch.s3.back_off import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
@@ -321,31 +320,20 @@ def _ask_boto(question: Callable[[], Any], patience: float, check: Callable[[], 
     of s3batch: an SSO cache that is not JSON, a missing token file, a ``credential_process`` that prints nonsense.
     ``check`` raises if the run is to stop meanwhile.
     """
-    outcome: list[tuple[Any, Exception | None]] = []
-
-    def ask() -> None:
-        try:
-            outcome.append((question(), None))
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=ask, name="sign-in", daemon=True)  # boto3 has no limit for a credential_process
-    try:
-        thread.start()
-        join_thread(thread, patience, check)
-    except RuntimeError:  # no more threads may be started
-        ask()
-    finally:
-        if not outcome and thread.native_id:  # it is late, or a signal ends the wait
-            _end_children(f"/proc/self/task/{thread.native_id}/children")
-    if not outcome:
-        raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
-    value, error = outcome[0]
-    if isinstance(error, S3BatchError):
-        raise error
-    if error is not None:
+    try:  # boto3 has no limit for a credential_process
+        values = call_on_thread(question, patience, check=check, give_up=_end_children_of)
+    except S3BatchError:
+        raise
+    except Exception as error:
         raise EndpointError(f"cannot sign in: {in_words(error)}", hint=_WORKING_PROFILE) from error
-    return value
+    if not values:
+        raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
+    return values[0]
+
+
+def _end_children_of(thread: int) -> None:
+    """End what a thread has begun that is late, or that a signal has ended the wait for."""
+    _end_children(f"/proc/self/task/{thread}/children")
 
 
 def _end_children(path: str) -> None:

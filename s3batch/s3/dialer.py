@@ -6,11 +6,10 @@ import errno
 import math
 import os
 import socket
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from s3batch.base.thread_wait import join_thread
+from s3batch.base.thread_wait import call_on_thread
 from s3batch.files.bounded import is_odd_file
 
 if TYPE_CHECKING:
@@ -108,28 +107,11 @@ class Dialer:
 
 def _resolve_host(host: bytes, port: int) -> list[Any]:
     """Return the addresses of a host. The system's resolver may take a minute, and no signal would interrupt it."""
-    outcome: list[tuple[list[Any], Exception | None]] = []
 
-    def ask() -> None:
-        try:
-            outcome.append((socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), None))
-        except (OSError, UnicodeError) as error:  # raised again where it was asked
-            outcome.append(([], error))
+    def ask() -> list[Any]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    if _is_known_here(host):
-        ask()
-    else:
-        thread = threading.Thread(target=ask, name="resolve", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads may be started
-            ask()
-        else:
-            join_thread(thread, math.inf)
-    found, error = outcome[0]
-    if error is not None:
-        raise error
-    return found
+    return ask() if _is_known_here(host) else call_on_thread(ask, math.inf)[0]
 
 
 def _is_known_here(host: bytes) -> bool:

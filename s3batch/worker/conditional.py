@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
+from s3batch.s3.responses import etag_of, send_allowing_refusal
 from s3batch.worker.results import RefusedChangeError
-from s3batch.worker.upload import OVERTAKEN, misjudges_condition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,29 @@ if TYPE_CHECKING:
     from s3batch.s3.requests import Request, Response
 
 
+_UNCONDITIONAL = frozenset({400, 405, 501})
+"""Error codes of stores without conditional writes."""
+OVERTAKEN = frozenset({409, 412})
+"""The error code of a conditional write when another one came between."""
+
+
+async def misjudges_condition(response: Response, request: Request, condition: dict[str, str]) -> bool:
+    """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
+    if response.status != 412:
+        return response.status in _UNCONDITIONAL
+    return unchanged_since(await send_allowing_refusal(requests.head_object(request.key))) == condition
+
+
+def unchanged_since(head: Response) -> dict[str, str]:
+    """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
+    if head.status == 404:
+        return {"if-none-match": "*"}
+    etag = etag_of(head) if head.ok else ""
+    return {"if-match": f'"{etag}"'} if etag else {}
+
+
 async def send_while_unchanged(request: Request, condition: dict[str, str]) -> Response:
-    """Send a change under the condition of :func:`s3batch.worker.upload.unchanged_since`; an empty one is none.
+    """Send a change under the condition of :func:`unchanged_since`; an empty one is none.
 
     A store that knows no such condition gets the request without. Raises RefusedChangeError where the object has changed.
     """

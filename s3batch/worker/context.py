@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from s3batch.base import hashes
@@ -252,16 +251,11 @@ class Tools:
 def prepare_worker(brief: Brief, count: int, content: int) -> None:
     """Load modules that each worker needs, before they are forked, for ``count`` works with so many bytes of content."""
     if brief.source is not None and brief.source.copies:
-        _load("plain_transfer", "transfer")
+        import s3batch.worker.plain_transfer  # noqa: PLC0415 - few jobs are transfers
+        import s3batch.worker.transfer  # noqa: PLC0415 - as above
     elif brief.target is not None:
-        _load("plain_fetch")
+        import s3batch.worker.plain_fetch  # noqa: F401, PLC0415 - few jobs are downloads
     if count * _SIGNED_TEXT + content > hashes.FEW:
         hashes.load_openssl()
     if brief.sends and content > checksums.FEW:
         checksums.load_checksum(Checks.from_endpoint(brief.endpoint).name)
-
-
-def _load(*names: str) -> None:
-    """Import modules of this package, which would else be imported by each worker."""
-    for name in names:
-        importlib.import_module(f"{__package__}.{name}")

@@ -16,13 +16,9 @@ from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.responses import raise_for_status
+from s3batch.worker.conditional import send_while_unchanged, unchanged_since
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError, failed_result, result_for_each
-from s3batch.worker.upload import (
-    OVERTAKEN,
-    misjudges_condition,
-    unchanged_since,
-)
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:
@@ -67,12 +63,10 @@ async def _delete_key(operation: Operation, head: Response | None = None) -> Res
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
     if head is not None:
         condition = unchanged_since(head)
-    response = await send_request(request._replace(headers={**request.headers, **condition}))
-    if condition and not response.ok and response.status != 404:
-        if await misjudges_condition(response, request, condition):
-            response = await send_request(request)
-        elif response.status in OVERTAKEN:
-            return Result(operation.id, already=True)
+    try:
+        response = await send_while_unchanged(request, condition)
+    except RefusedChangeError:
+        return Result(operation.id, already=True)
     if response.status != 404 or fault_of(response).code == "NoSuchBucket":
         raise_for_status(response, request)
     return Result(operation.id, spec=note_version(operation, response, head))
@@ -80,8 +74,10 @@ async def _delete_key(operation: Operation, head: Response | None = None) -> Res
 
 async def delete_batch(work: Work, tools: Tools) -> list[Result]:
     """Delete up to 1,000 keys in one request, but those that changed since they were planned."""
-    unknown = (("", 0),) * (0 if work.etags else len(work.keys))
-    planned = dict(zip(work.keys, unknown or zip(work.etags, work.times, strict=True), strict=True))
+    if work.etags:
+        planned = dict(zip(work.keys, zip(work.etags, work.times, strict=True), strict=True))
+    else:
+        planned = dict.fromkeys(work.keys, ("", 0))
     kept = await tools.brief.delete_check.find_changed(planned, tools)
     if not kept:
         return await _delete_together(work, tools)
@@ -90,7 +86,7 @@ async def delete_batch(work: Work, tools: Tools) -> list[Result]:
     if not going:
         return results
     rows, keys = zip(*going, strict=True)
-    return results + await _delete_together(work._replace(rows=rows, keys=keys), tools)
+    return results + await _delete_together(work._replace(rows=rows, keys=keys, etags=(), times=()), tools)
 
 
 async def _delete_together(work: Work, tools: Tools) -> list[Result]:
@@ -106,13 +102,9 @@ async def _delete_together(work: Work, tools: Tools) -> list[Result]:
         return [make_deleted_result(work.rows)]
     if not errors.keys() <= set(work.keys):  # some key stays, and who knows which
         return await _delete_singly(work, tools)
-    deleted = [row for row, key in zip(work.rows, work.keys, strict=True) if key not in errors]
-    results = [
-        _delete_result(row, errors[key], response)
-        for row, key in zip(work.rows, work.keys, strict=True)
-        if key in errors
-    ]
-    return ([make_deleted_result(deleted)] if deleted else []) + results
+    row_of = dict(zip(work.keys, work.rows, strict=True))
+    results = [_delete_result(row_of.pop(key), error, response) for key, error in errors.items()]
+    return ([make_deleted_result(list(row_of.values()))] if row_of else []) + results
 
 
 async def _delete_singly(work: Work, tools: Tools) -> list[Result]:

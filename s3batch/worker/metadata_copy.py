@@ -36,9 +36,8 @@ from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.validation import etag_in
-from s3batch.worker.conditional import copy_self_while_unchanged
+from s3batch.worker.conditional import copy_self_while_unchanged, unchanged_since
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:

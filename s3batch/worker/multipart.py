@@ -27,6 +27,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_allowi
 from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
+from s3batch.worker.conditional import OVERTAKEN, misjudges_condition, unchanged_since
 from s3batch.worker.guard import prepare_change, require_planned
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,
@@ -36,14 +37,7 @@ from s3batch.worker.metadata_copy import (
 )
 from s3batch.worker.reconcile import is_equal
 from s3batch.worker.results import UNSURVEYED, failed_result
-from s3batch.worker.upload import (
-    OVERTAKEN,
-    compare_times,
-    misjudges_condition,
-    read_checked,
-    unchanged_since,
-    upload_file,
-)
+from s3batch.worker.upload import compare_times, read_checked, upload_file
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.faults import is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
-from s3batch.worker.conditional import send_while_unchanged
+from s3batch.worker.conditional import send_while_unchanged, unchanged_since
 from s3batch.worker.guard import prepare_change
-from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:

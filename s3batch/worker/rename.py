@@ -13,10 +13,9 @@ from s3batch.s3.calls import send_request
 from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.faults import fault_of, is_acl_refusal
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_allowing_refusal
-from s3batch.worker.conditional import send_while_unchanged
+from s3batch.worker.conditional import send_while_unchanged, unchanged_since
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.reconcile import is_equal, reconcile_object
-from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:

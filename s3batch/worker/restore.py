@@ -15,10 +15,9 @@ from s3batch.s3 import requests
 from s3batch.s3.calls import send_request
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.worker.backup import ObjectPlace, copy_with_attributes, read_canned_acl, read_tags_at
-from s3batch.worker.conditional import send_while_unchanged
+from s3batch.worker.conditional import send_while_unchanged, unchanged_since
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError
-from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import VERSION_ID, note_version
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expect
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
-from s3batch.worker.conditional import send_while_unchanged
+from s3batch.worker.conditional import send_while_unchanged, unchanged_since
 from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import found_right, put_tags
@@ -53,7 +53,6 @@ from s3batch.worker.source_object import (
     read_source_range,
     read_source_tags,
 )
-from s3batch.worker.upload import unchanged_since
 from s3batch.worker.versions import note_version
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.source.reader import BLOCK, compress_body
+from s3batch.worker.conditional import OVERTAKEN, misjudges_condition, unchanged_since
 from s3batch.worker.results import failed_result
 from s3batch.worker.versions import note_version
 
@@ -120,27 +121,6 @@ async def _send_body(
         date=date_of(response), fingerprint=fingerprint, warning=sent.warning,
         request_id=response.headers.get("x-amz-request-id", ""), spec=note_version(operation, response, head),
     )  # fmt: skip
-
-
-_UNCONDITIONAL = frozenset({400, 405, 501})
-"""Error codes of stores without conditional writes."""
-OVERTAKEN = frozenset({409, 412})
-"""The error code of a conditional write when another one came between."""
-
-
-async def misjudges_condition(response: Response, request: requests.Request, condition: dict[str, str]) -> bool:
-    """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
-    if response.status != 412:
-        return response.status in _UNCONDITIONAL
-    return unchanged_since(await send_allowing_refusal(requests.head_object(request.key))) == condition
-
-
-def unchanged_since(head: Response) -> dict[str, str]:
-    """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
-    if head.status == 404:
-        return {"if-none-match": "*"}
-    etag = etag_of(head) if head.ok else ""
-    return {"if-match": f'"{etag}"'} if etag else {}
 
 
 def _already_there(
